@@ -1,0 +1,328 @@
+"""One query through the cascade: start, judge, fail.
+
+Pure decisions on frozen traces: no I/O, no framework, no state, so any number of threads and event loops
+can drive one `Cascade`. The adapters only call the models that the traces name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_components.answers import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a cluster's queries get: a start model and, where it is gated, whom to ask when the answer is weak."""
+
+    start: str
+    target: str | None = None
+    """The model asked when the start model's answer is judged weak; None: the answer stands."""
+    threshold: float | None = None
+    """Accept the start model's answer at P(correct) >= threshold."""
+
+    def __str__(self) -> str:
+        return self.start if self.target is None else f"{self.start} → {self.target} below {self.threshold:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A router's decision for one query."""
+
+    plan: Plan
+    cluster: int | None
+    """The query's cluster; None where the query is out of the map."""
+    distance: float
+    """Euclidean distance to the nearest centroid."""
+    reason: str
+
+
+class QualityEstimator(Protocol):
+    """Anything that estimates P(correct) of answers. One that also has `fit(queries, answers, correct)` is trained."""
+
+    def predict_proba(self, queries: Sequence[str], answers: Sequence[Answer]) -> NDArray[np.floating[Any]]:
+        """Return P(correct) for each pair, shape (n,), in [0, 1]."""
+        ...
+
+
+class Router(Protocol):
+    """What a cascade needs to know: the ladder, a plan for each query, an estimator for each model's answers."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ladder: names of the pool's models, weakest first."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the fitted policy, so that a trace can be read later."""
+        ...
+
+    def route(self, query: str, available: frozenset[str]) -> Route:
+        """Choose the plan for a query among the models that can be called now (at least one)."""
+        ...
+
+    def estimator(self, model: str) -> QualityEstimator | None:
+        """The calibrated estimator for this model's answers; None where it has none."""
+        ...
+
+
+class AllModelsFailed(ExceptionGroup[Exception]):
+    """No model of the cascade could answer; `exceptions` holds each model's own error."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where one query stands in the cascade, and why. Immutable: each step returns a new trace."""
+
+    query: str = field(repr=False)
+    model: str
+    """The model to ask now; once `done`, the model whose answer stands."""
+    path: tuple[str, ...]
+    """Every model asked, in order, the current one last."""
+    done: bool
+    cluster: int | None
+    distance: float
+    scores: tuple[float | None, ...]
+    """Calibrated P(correct) of each answer judged so far; None where no estimator read it."""
+    reasons: tuple[str, ...]
+    target: str | None
+    """Who is asked next if the estimator rejects this answer; None: it cannot reject (tokens may stream)."""
+    threshold: float | None
+    policy: str
+    """Fingerprint of the policy."""
+    available: frozenset[str] = field(repr=False)
+    escalate: bool = True
+    """False: the caller asked for no escalation, failed checks apart."""
+    weak: tuple[str, ...] = ()
+    """Models whose answers were judged weak."""
+    failed_checks: tuple[str, ...] = ()
+    failures: tuple[tuple[str, Exception], ...] = field(default=(), repr=False)
+
+    @property
+    def reason(self) -> str:
+        """Every step's reason, in order."""
+        return "; ".join(self.reasons)
+
+    @property
+    def gated(self) -> bool:
+        """Whether the estimator can still reject the answer of `model`."""
+        return self.target is not None
+
+    @property
+    def escalated(self) -> bool:
+        """Whether an answer was judged weak and another model was asked."""
+        return bool(self.weak) and len(self.path) > 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The trace as plain JSON data, without the query's text and without the text of errors (no secrets)."""
+        return {
+            "model": self.model,
+            "path": list(self.path),
+            "done": self.done,
+            "escalated": self.escalated,
+            "cluster": self.cluster,
+            "distance": round(self.distance, 6),
+            "scores": list(self.scores),
+            "threshold": self.threshold,
+            "reason": self.reason,
+            "failed_checks": list(self.failed_checks),
+            "failures": [{"model": model, "error": type(error).__name__} for model, error in self.failures],
+            "policy": self.policy,
+        }
+
+
+class Cascade:
+    """Applies a fitted policy to one query at a time.
+
+    Args:
+        policy: A `CascadePolicy`, or anything that satisfies `Router`.
+
+    Example:
+        >>> cascade = Cascade(policy)                            # doctest: +SKIP
+        >>> trace = cascade.start("What is 2 + 2?")              # doctest: +SKIP
+        >>> trace = cascade.judge(trace, "4")                    # doctest: +SKIP
+        >>> trace.done, trace.model                              # doctest: +SKIP
+        (True, 'small')
+    """
+
+    def __init__(self, policy: Router) -> None:
+        self.policy = policy
+
+    def start(
+        self,
+        query: str,
+        *,
+        available: Collection[str] | None = None,
+        model: str | None = None,
+        escalate: bool = True,
+    ) -> Trace:
+        """Say which model to ask first.
+
+        Args:
+            query: The text that is routed.
+            available: Models that can be called now; None: all.
+            model: Force this model; its answer stands.
+            escalate: False: whatever the start model answers stands, failed checks apart.
+
+        Raises:
+            ValueError: The query is empty, a name is not in the policy, or no model is available.
+        """
+        if not query.strip():
+            msg = "The query is empty: there is nothing to route. Pass the text of the question."
+            raise ValueError(msg)
+        can_call = self._known(self.policy.models if available is None else available)
+        if model is not None:
+            self._known([model])
+            route = Route(Plan(model), None, 0.0, f"{model} was asked for by name")
+        else:
+            route = self.policy.route(query, can_call)
+        return self._begin(query, route, can_call, escalate=escalate)
+
+    def judge(self, trace: Trace, answer: str | Answer, *, failed_checks: Iterable[str] = ()) -> Trace:
+        """Read the answer of `trace.model`: accept it (`done`), or name the model to ask next.
+
+        Args:
+            trace: The trace that named the model.
+            answer: Its answer.
+            failed_checks: Names of checks that the answer failed (`empty`, `unknown_tool`, …): a failed check is
+                a weak answer, gated or not.
+
+        Raises:
+            ValueError: The trace is done already.
+        """
+        self._open(trace)
+        failed = tuple(failed_checks)
+        score = None
+        if failed:
+            verdict = f"{trace.model} failed the check {', '.join(failed)}"
+            next_model = self._stronger(trace, preferred=trace.target)
+        elif trace.target is None or trace.threshold is None:
+            return self._accept(trace, None, f"{trace.model} stands")
+        elif isinstance(answer, Answer) and answer.only_tool_calls:
+            return self._accept(trace, None, f"{trace.model} called tools and passed the checks")
+        else:
+            score = self._score(trace, answer)
+            verdict = f"{trace.model} scored {score:.2f}"
+            if score >= trace.threshold:
+                return self._accept(trace, score, f"{verdict}, at or above {trace.threshold:.2f}")
+            verdict += f", below {trace.threshold:.2f}"
+            next_model = self._stronger(trace, preferred=trace.target)
+        trace = replace(trace, failed_checks=trace.failed_checks + failed)
+        if next_model is None:
+            return self._accept(trace, score, f"{verdict}, but no stronger model is left")
+        return replace(
+            trace,
+            model=next_model,
+            path=(*trace.path, next_model),
+            scores=(*trace.scores, score),
+            reasons=(*trace.reasons, f"{verdict}: {next_model} is asked"),
+            target=None,
+            threshold=None,
+            weak=(*trace.weak, trace.model),
+        )
+
+    def fail(self, trace: Trace, error: Exception) -> Trace:
+        """`trace.model` raised `error`: name the model to ask instead.
+
+        With a weak answer at hand and nobody stronger left, that answer stands: the trace is done and names it.
+
+        Raises:
+            AllModelsFailed: Nobody is left to ask, and no answer is at hand.
+            ValueError: The trace is done already.
+        """
+        self._open(trace)
+        failures = (*trace.failures, (trace.model, error))
+        can_call = trace.available - {trace.model}
+        verdict = f"{trace.model} failed ({type(error).__name__})"
+        trace = replace(trace, failures=failures, available=can_call)
+        if trace.weak:
+            return self._after_failed_escalation(trace, verdict)
+        if not can_call:
+            causes = ", ".join(f"{model}: {type(cause).__name__}: {cause}" for model, cause in failures)
+            raise AllModelsFailed(f"Every model of the cascade failed ({causes})", [cause for _, cause in failures])
+        route = self.policy.route(trace.query, can_call)
+        reasons = (*trace.reasons, f"{verdict}: {route.plan.start} is asked")
+        return replace(
+            self._begin(trace.query, route, can_call, escalate=trace.escalate),
+            path=(*trace.path, route.plan.start),
+            scores=trace.scores,
+            reasons=reasons,
+            failures=failures,
+            failed_checks=trace.failed_checks,
+        )
+
+    def _begin(self, query: str, route: Route, available: frozenset[str], *, escalate: bool) -> Trace:
+        plan = route.plan if escalate else Plan(route.plan.start)
+        return Trace(
+            query=query,
+            model=plan.start,
+            path=(plan.start,),
+            done=False,
+            cluster=route.cluster,
+            distance=route.distance,
+            scores=(),
+            reasons=(route.reason,),
+            target=plan.target,
+            threshold=plan.threshold,
+            policy=self.policy.fingerprint,
+            available=available,
+            escalate=escalate,
+        )
+
+    def _after_failed_escalation(self, trace: Trace, verdict: str) -> Trace:
+        draft = trace.weak[-1]
+        next_model = self._stronger(replace(trace, model=draft), preferred=None)
+        if next_model is None:
+            reasons = (*trace.reasons, f"{verdict}, nobody stronger is left: the answer of {draft} stands")
+            return replace(trace, model=draft, done=True, reasons=reasons, target=None, threshold=None)
+        reasons = (*trace.reasons, f"{verdict}: {next_model} is asked")
+        return replace(trace, model=next_model, path=(*trace.path, next_model), reasons=reasons)
+
+    def _stronger(self, trace: Trace, preferred: str | None) -> str | None:
+        """The preferred model if it can be called, else the strongest one above `trace.model` not asked yet."""
+        ladder = self.policy.models
+        above = ladder[ladder.index(trace.model) + 1 :]
+        open_models = [model for model in above if model in trace.available and model not in trace.path]
+        if preferred is not None and preferred in trace.available and preferred not in trace.path:
+            return preferred
+        return open_models[-1] if open_models else None
+
+    def _score(self, trace: Trace, answer: str | Answer) -> float:
+        estimator = self.policy.estimator(trace.model)
+        if estimator is None:
+            msg = f"The policy gates {trace.model} but has no quality estimator for it; fit the policy again."
+            raise ValueError(msg)
+        read = Answer(answer, model=trace.model) if isinstance(answer, str) else replace(answer, model=trace.model)
+        return float(estimator.predict_proba([trace.query], [read])[0])
+
+    @staticmethod
+    def _accept(trace: Trace, score: float | None, reason: str) -> Trace:
+        return replace(
+            trace,
+            done=True,
+            scores=(*trace.scores, score),
+            reasons=(*trace.reasons, reason),
+            target=None,
+            threshold=trace.threshold,
+        )
+
+    @staticmethod
+    def _open(trace: Trace) -> None:
+        if trace.done:
+            msg = f"This trace is done: {trace.model} answered. Start a new one for the next query."
+            raise ValueError(msg)
+
+    def _known(self, names: Collection[str]) -> frozenset[str]:
+        ladder = self.policy.models
+        unknown = sorted(set(names) - set(ladder))
+        if unknown or not names:
+            problem = f"{', '.join(unknown)} not in the policy" if unknown else "No model is available"
+            msg = f"{problem}; the policy knows {', '.join(ladder)}."
+            raise ValueError(msg)
+        return frozenset(names)

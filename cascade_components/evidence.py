@@ -1,0 +1,63 @@
+"""What a fit saw of each query: the arrays that plans are computed from, kept in the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cascade_components.arrays import Floats, Labels, nan_mean
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Per-query outcomes of the fit; arrays have the shape (queries, models, runs), NaN where unknown.
+
+    It lets `add_model` join a new model's outcomes to those of the fit; it holds no text.
+    """
+
+    models: tuple[str, ...]
+    """The ladder: weakest model first."""
+    query_ids: tuple[str, ...]
+    labels: Labels
+    """Cluster of each query, shape (queries,)."""
+    correct: Floats
+    cost: Floats
+    """Under the policy's metric, as measured."""
+    output_tokens: Floats
+    scores: Floats
+    """P(correct) by an estimator that had not seen the answer."""
+
+    @property
+    def clusters(self) -> int:
+        """Number of clusters."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def sizes(self) -> Floats:
+        """Queries in each cluster."""
+        return np.bincount(self.labels, minlength=self.clusters).astype(float)
+
+    @property
+    def accuracy(self) -> Floats:
+        """Mean accuracy of each model over the queries it was run on, shape (models,)."""
+        return nan_mean(nan_mean(self.correct).T)
+
+    def ordered(self) -> Evidence:
+        """The same evidence with the models from weakest to strongest; of equals the cheaper counts as stronger."""
+        cost = nan_mean(nan_mean(self.cost).T)
+        order = sorted(range(len(self.models)), key=lambda m: (self.accuracy[m], -cost[m], self.models[m]))
+        return self.only(tuple(self.models[m] for m in order))
+
+    def only(self, models: tuple[str, ...]) -> Evidence:
+        """The evidence on some of the models, in the order given."""
+        at = [self.models.index(model) for model in models]
+        return Evidence(
+            models,
+            self.query_ids,
+            self.labels,
+            self.correct[:, at],
+            self.cost[:, at],
+            self.output_tokens[:, at],
+            self.scores[:, at],
+        )

@@ -1,0 +1,245 @@
+"""The fitted, immutable artifact: clusters, options and estimators, and the plan chosen among them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+
+from cascade_components import policy_files
+from cascade_components.arrays import Floats
+from cascade_components.cascade import Plan, QualityEstimator, Route
+from cascade_components.clustering import nearest
+from cascade_components.encoders import CachedEncoder, Encoder
+from cascade_components.evidence import Evidence
+from cascade_components.options import OptionTable
+from cascade_components.outcomes import Metric
+from cascade_components.planning import OperatingPoint, Planner, Strategy, Target
+from cascade_components.pricing import TokenPrice
+from cascade_components.quality.calibrated import CalibratedEstimator
+
+
+@dataclass(frozen=True)
+class CascadePolicy:
+    """What `fit` found: who starts, who is asked next, and at which threshold. Every change makes a new policy.
+
+    Example:
+        >>> policy = CascadePolicy.load("policy/")            # doctest: +SKIP
+        >>> print(policy.at(budget=0.002).describe())         # doctest: +SKIP
+    """
+
+    encoder: CachedEncoder = field(repr=False)
+    metric: Metric
+    """Which measurement is Cost."""
+    strategy: Strategy
+    target: Target
+    """What the plan was chosen for."""
+    centroids: Floats = field(repr=False)
+    """Shape (clusters, dim)."""
+    radius: Floats = field(repr=False)
+    """Distance beyond which a query is out of the map, shape (clusters,)."""
+    evidence: Evidence = field(repr=False)
+    table: OptionTable = field(repr=False)
+    estimators: Mapping[str, CalibratedEstimator] = field(repr=False)
+    quality: str | None
+    """How estimators are made: "embedding", "foreign" (given again on load), or None."""
+    prices: Mapping[str, TokenPrice] = field(repr=False)
+    point: OperatingPoint = field(repr=False)
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """A model's price as a factor on its measured cost."""
+    seed: int = 0
+
+    # — what a cascade asks (the Router protocol) —
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ladder: weakest model first."""
+        return self.table.models
+
+    @property
+    def strongest(self) -> str:
+        """The model with the highest accuracy on the training data."""
+        return self.models[-1]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with anything that changes a decision."""
+        digest = hashlib.sha256(json.dumps(policy_files.facts(self), sort_keys=True).encode())
+        for name, arrays in policy_files.groups(self).items():
+            for key in sorted(arrays):
+                digest.update(f"{name}.{key}".encode() + np.ascontiguousarray(arrays[key]).tobytes())
+        return digest.hexdigest()[:12]
+
+    def route(self, query: str, available: frozenset[str]) -> Route:
+        """Find the query's cluster and its plan among the models that can be called now.
+
+        A query far from every centroid goes to the strongest of them.
+        """
+        labels, distances = nearest(self.encoder([query]).astype(float), self.centroids)
+        cluster, distance = int(labels[0]), float(distances[0])
+        if distance > self.radius[cluster]:
+            safest = next(model for model in reversed(self.models) if model in available)
+            return Route(Plan(safest), None, distance, f"far from every cluster: {safest} is asked")
+        out = frozenset(self.models) - available
+        plan = self.plans(out)[cluster]
+        without = f" without {', '.join(sorted(out))}" if out else ""
+        return Route(plan, cluster, distance, f"cluster {cluster}{without}: {plan}")
+
+    def estimator(self, model: str) -> QualityEstimator | None:
+        """The calibrated estimator for this model's answers; None where it has none."""
+        return self.estimators.get(model)
+
+    def plans(self, out: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
+        """The plan of each cluster; with models out, the best plans without them at the same cost weight."""
+        if out not in self._plans:
+            options = self.planner.without(out, self.point.cost_weight) if out else self.point.options
+            self._plans[out] = tuple(self.table.plan(option) for option in options)
+        return self._plans[out]
+
+    @cached_property
+    def _plans(self) -> dict[frozenset[str], tuple[Plan, ...]]:
+        return {}
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Finds other operating points on the same options."""
+        return Planner(self.table, self.factors, self.strategy)
+
+    def cost_usd(self, model: str, input_tokens: int, output_tokens: int) -> float | None:
+        """Price of one call in USD, by the token prices that the outcomes imply; None where they imply none."""
+        price = self.prices.get(model)
+        if price is None:
+            return None
+        factor = self.factors.get(model, 1.0) if self.metric == "cost_usd" else 1.0
+        return factor * price.cost_usd(input_tokens, output_tokens)
+
+    # — other operating points, other pools —
+
+    def at(
+        self, *, budget: float | None = None, retention: float | None = None, cost_weight: float | None = None
+    ) -> CascadePolicy:
+        """The same fit at another operating point: nothing is retrained.
+
+        Args:
+            budget: Mean cost per query, both stages together, in the metric's units.
+            retention: Share of the strongest model's accuracy to keep.
+            cost_weight: λ, in Eq. 2 units.
+
+        Raises:
+            ValueError: Not exactly one is given, or it cannot be met; the message names what can be had.
+        """
+        target = Target(budget, retention, cost_weight)
+        return replace(self, target=target, point=self.planner.at(target))
+
+    def remove_model(self, model: str) -> CascadePolicy:
+        """The policy of the pool without a model: plans are solved again, nothing is refitted.
+
+        Raises:
+            ValueError: The model is not in the policy, or is the last one.
+        """
+        self._check_known([model])
+        if len(self.models) == 1:
+            msg = f"{model} is the policy's last model and cannot be removed."
+            raise ValueError(msg)
+        table = self.table.remove(model)
+        return self.replanned(
+            table=table,
+            evidence=self.evidence.only(table.models),
+            estimators={name: found for name, found in self.estimators.items() if name != model},
+            prices={name: price for name, price in self.prices.items() if name != model},
+            factors={name: factor for name, factor in self.factors.items() if name != model},
+        )
+
+    def reprice(self, factors: Mapping[str, float]) -> CascadePolicy:
+        """The policy at new prices: plans are solved again.
+
+        Args:
+            factors: For each model named, the new cost as a factor on the measured one.
+
+        Raises:
+            ValueError: A model is not in the policy, or a factor is not a positive number.
+        """
+        self._check_known(factors)
+        for model, factor in factors.items():
+            if not (np.isfinite(factor) and factor > 0):
+                msg = f"The price factor of {model} must be a positive number, found {factor}."
+                raise ValueError(msg)
+        return self.replanned(factors={**self.factors, **factors})
+
+    def replanned(self, **changes: Any) -> CascadePolicy:
+        """A copy with changes, its plan solved again for the same target."""
+        changed = replace(self, **changes)
+        return replace(changed, point=changed.planner.at(self.target))
+
+    def front(self) -> list[CascadePolicy]:
+        """The policy at every operating point of its convex front, from the cheapest to the most accurate."""
+        points = self.planner.front()
+        return [replace(self, target=Target(cost_weight=point.cost_weight), point=point) for point in points]
+
+    def _check_known(self, models: Any) -> None:
+        unknown = sorted(set(models) - set(self.models))
+        if unknown:
+            msg = f"{', '.join(unknown)} not in the policy; it knows {', '.join(self.models)}."
+            raise ValueError(msg)
+
+    # — on disk, on paper —
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the policy as a folder of JSON and safetensors; a policy that lies there is replaced.
+
+        Raises:
+            FileExistsError: Something else than a policy lies there.
+        """
+        policy_files.save(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: Encoder | None = None,
+        quality: QualityEstimator | Mapping[str, QualityEstimator] | None = None,
+    ) -> Self:
+        """Read a policy.
+
+        Args:
+            path: The folder.
+            encoder: The callable it was fitted with, where that could not be saved as data.
+            quality: The trained estimator (or one for each model), where that could not be saved as data.
+
+        Raises:
+            FileNotFoundError: There is no policy in this folder.
+            ValueError: A file is damaged, or an encoder or estimator has to be given.
+        """
+        return cls(**policy_files.load(path, encoder, quality))
+
+    def describe(self) -> str:
+        """A readable table: each cluster's size, plan, expected accuracy and cost."""
+        alone = self.table.pool(self.factors)
+        strongest = float(alone.model_cost[-1]) or 1.0
+        retention = self.point.accuracy / (self.planner.strongest_accuracy or 1.0)
+        lines = [
+            f"Cascade policy {self.fingerprint}: {', '.join(self.models)} (weakest first)",
+            f"{self.strategy}, {self.target}; cost is {self.metric}",
+            f"expected on training data: accuracy {self.point.accuracy:.3f} ({retention:.1%} of {self.strongest}), "
+            f"cost {self.point.cost:.4g} ({self.point.cost / strongest:.0%}), cost weight {self.point.cost_weight:.3g}"
+            + (f", optimality gap {self.point.gap:.2g}" if self.point.gap else ""),
+            "",
+        ]
+        plans = [str(plan) for plan in self.plans()]
+        width = max(len("plan"), *map(len, plans))
+        lines.append(f"{'cluster':>7}  {'size':>6}  {'plan':<{width}}  {'accuracy':>8}  {'cost':>9}  {'escalates':>9}")
+        cost = self.table.cost(self.factors)
+        for cluster, (option, plan) in enumerate(zip(self.point.options, plans, strict=True)):
+            lines.append(
+                f"{cluster:>7}  {self.table.sizes[cluster]:>6.0f}  {plan:<{width}}  "
+                f"{self.table.accuracy[option, cluster]:>8.3f}  {cost[option, cluster]:>9.4g}  "
+                f"{self.table.escalation[option, cluster]:>9.0%}"
+            )
+        return "\n".join(lines)

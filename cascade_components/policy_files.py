@@ -1,0 +1,143 @@
+"""A policy as plain data and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cascade_components.calibration import Calibrator
+from cascade_components.cascade import QualityEstimator
+from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
+from cascade_components.evidence import Evidence
+from cascade_components.options import OptionTable
+from cascade_components.planning import OperatingPoint, Target
+from cascade_components.pricing import TokenPrice
+from cascade_components.quality.calibrated import CalibratedEstimator
+from cascade_components.storage import Arrays, read_folder, write_folder
+
+if TYPE_CHECKING:
+    from cascade_components.policy import CascadePolicy
+
+
+def facts(policy: CascadePolicy) -> dict[str, Any]:
+    """Everything of a policy that is no array, as JSON data."""
+    encoder = policy.encoder.encoder
+    return {
+        "models": list(policy.models),
+        "metric": policy.metric,
+        "strategy": policy.strategy,
+        "target": asdict(policy.target),
+        "point": asdict(policy.point) | {"options": list(policy.point.options)},
+        "factors": dict(policy.factors),
+        "prices": {model: asdict(price) for model, price in policy.prices.items()},
+        "encoder": encoder.name if isinstance(encoder, SentenceTransformerEncoder) else None,
+        "quality": policy.quality,
+        "estimators": {model: _estimator_facts(found) for model, found in policy.estimators.items()},
+        "seed": policy.seed,
+        "query_ids": list(policy.evidence.query_ids),
+    }
+
+
+def groups(policy: CascadePolicy) -> dict[str, Arrays]:
+    """The arrays of a policy, by file."""
+    named: dict[str, Arrays] = {
+        "clusters": {"centroids": policy.centroids, "radius": policy.radius},
+        "options": _arrays(policy.table),
+        "evidence": _arrays(policy.evidence),
+    }
+    if policy.quality == "embedding":
+        heads = {model: found.estimator.arrays() for model, found in policy.estimators.items()}  # type: ignore[attr-defined]
+        named["quality"] = {f"{model}/{key}": array for model, arrays in heads.items() for key, array in arrays.items()}
+    return named
+
+
+def save(policy: CascadePolicy, path: str | os.PathLike[str]) -> None:
+    """Write the policy's folder."""
+    write_folder(path, facts(policy), groups(policy))
+
+
+def load(
+    path: str | os.PathLike[str],
+    encoder: Encoder | None,
+    quality: QualityEstimator | Mapping[str, QualityEstimator] | None,
+) -> dict[str, Any]:
+    """Read a policy's folder into the fields of `CascadePolicy`."""
+    data, arrays = read_folder(path)
+    models = tuple(data["models"])
+    cached = CachedEncoder(_encoder(data["encoder"], encoder, path))
+    return {
+        "encoder": cached,
+        "metric": data["metric"],
+        "strategy": data["strategy"],
+        "target": Target(**data["target"]),
+        "centroids": arrays["clusters"]["centroids"],
+        "radius": arrays["clusters"]["radius"],
+        "evidence": Evidence(models=models, query_ids=tuple(data["query_ids"]), **arrays["evidence"]),
+        "table": OptionTable(models=models, **arrays["options"]),
+        "estimators": _estimators(data, arrays.get("quality", {}), cached, quality, path),
+        "quality": data["quality"],
+        "prices": {model: TokenPrice(**price) for model, price in data["prices"].items()},
+        "point": OperatingPoint(**data["point"] | {"options": tuple(data["point"]["options"])}),
+        "factors": data["factors"],
+        "seed": data["seed"],
+    }
+
+
+def _arrays(record: Evidence | OptionTable) -> Arrays:
+    values = {item.name: getattr(record, item.name) for item in fields(record)}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+
+
+def _estimator_facts(found: CalibratedEstimator) -> dict[str, Any]:
+    return {"calibrator": asdict(found.calibrator), "config": getattr(found.estimator, "config", None)}
+
+
+def _encoder(name: str | None, given: Encoder | None, path: str | os.PathLike[str]) -> Encoder:
+    if given is not None:
+        return given
+    if name is None:
+        msg = f"{path} was fitted with a callable encoder: CascadePolicy.load(path, encoder=that callable)."
+        raise ValueError(msg)
+    return SentenceTransformerEncoder(name)
+
+
+def _estimators(
+    data: dict[str, Any],
+    arrays: Arrays,
+    encoder: CachedEncoder,
+    given: QualityEstimator | Mapping[str, QualityEstimator] | None,
+    path: str | os.PathLike[str],
+) -> dict[str, CalibratedEstimator]:
+    if data["quality"] is None:
+        return {}
+    if data["quality"] == "foreign" and given is None:
+        msg = f"{path} was fitted with an estimator of your own: CascadePolicy.load(path, quality=that estimator)."
+        raise ValueError(msg)
+    found = {}
+    for model, facts_ in data["estimators"].items():
+        estimator: QualityEstimator
+        if data["quality"] == "foreign":
+            estimator = given[model] if isinstance(given, Mapping) else given  # type: ignore[assignment]
+        else:
+            estimator = _head(facts_["config"], {k: v for k, v in arrays.items() if k.startswith(f"{model}/")}, encoder)
+        found[model] = CalibratedEstimator(estimator, _calibrator(facts_["calibrator"]))
+    return found
+
+
+def _head(config: dict[str, Any], arrays: Arrays, encoder: CachedEncoder) -> QualityEstimator:
+    # Torch is slow to import: a policy without this head is served without it.
+    from cascade_components.quality.head import EmbeddingHead
+
+    return EmbeddingHead.from_arrays(config, {k.rsplit("/", 1)[1]: v for k, v in arrays.items()}, encoder)
+
+
+def _calibrator(data: dict[str, Any]) -> Calibrator:
+    platt, knots = data["platt"], data["knots"]
+    return Calibrator(
+        platt=None if platt is None else (platt[0], platt[1]),
+        knots=None if knots is None else (tuple(knots[0]), tuple(knots[1])),
+    )

@@ -1,0 +1,87 @@
+"""Out-of-fold scores: an estimator's opinion of answers that it was not trained on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_components.answers import Answer
+from cascade_components.arrays import Floats
+from cascade_components.cascade import QualityEstimator
+
+FOLDS = 5
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A quality estimator that learns from correctness labels."""
+
+    def fit(self, queries: Sequence[str], answers: Sequence[Answer], correct: ArrayLike, /) -> Any:
+        """Learn from answers and what they were worth, 0…1."""
+        ...
+
+
+def train_out_of_fold(
+    estimator: QualityEstimator,
+    queries: Sequence[str],
+    answers: Sequence[Answer],
+    correct: ArrayLike,
+    groups: Sequence[int],
+    *,
+    seed: int = 0,
+) -> tuple[QualityEstimator, Floats]:
+    """Train an estimator on everything, and score each answer by a copy that has not seen its query.
+
+    Args:
+        estimator: Unfitted; it is copied, never changed. One without `fit` is used as it is.
+        queries: Texts, one for each answer.
+        answers: Answers of one model.
+        correct: 0…1, shape (n,).
+        groups: Number of each answer's query: all runs of a query share a fold.
+        seed: Seed of the folds.
+
+    Returns:
+        The estimator trained on everything, and the out-of-fold scores, shape (n,).
+
+    Raises:
+        ValueError: The estimator's scores have another shape, or lie outside [0, 1].
+    """
+    label = np.asarray(correct, float)
+    if not isinstance(estimator, Trainable):
+        return estimator, scores_of(estimator, queries, answers)
+    names = np.unique(groups)
+    fold_of = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % FOLDS, strict=True))
+    fold = np.array([fold_of[group] for group in groups])
+    scores = np.empty(len(label))
+    for number in range(FOLDS):
+        seen, unseen = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if unseen.size:
+            trained = _trained(estimator, queries, answers, label, seen)
+            scores[unseen] = scores_of(trained, [queries[i] for i in unseen], [answers[i] for i in unseen])
+    return _trained(estimator, queries, answers, label, np.arange(len(label))), scores
+
+
+def scores_of(estimator: QualityEstimator, queries: Sequence[str], answers: Sequence[Answer]) -> Floats:
+    """The estimator's scores, checked.
+
+    Raises:
+        ValueError: They have another shape than (n,), or lie outside [0, 1].
+    """
+    scores = np.asarray(estimator.predict_proba(queries, answers), float)
+    if scores.shape != (len(answers),) or not ((scores >= 0) & (scores <= 1)).all():
+        msg = f"predict_proba of {type(estimator).__name__} must return {len(answers)} probabilities in [0, 1], "
+        raise ValueError(msg + f"found shape {scores.shape}, from {np.min(scores)} to {np.max(scores)}.")
+    return scores
+
+
+def _trained(
+    estimator: QualityEstimator, queries: Sequence[str], answers: Sequence[Answer], label: Floats, rows: NDArray[Any]
+) -> QualityEstimator:
+    fresh = copy.deepcopy(estimator)
+    if isinstance(fresh, Trainable):
+        fresh.fit([queries[int(i)] for i in rows], [answers[int(i)] for i in rows], label[rows])
+    return fresh
