@@ -1,1 +1,95 @@
-"""x."""
+"""Cascade Components: the strongest chat model's accuracy at a fraction of its cost.
+
+    outcomes = load_outcomes("outcomes.jsonl.gz")
+    policy = fit(outcomes, retention=0.98)
+    policy.save("policy/")
+    cascade = Cascade(policy)
+
+`CascadeChatModel` (LangChain) lives in `langchain_cascade`. Heavy modules load when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cascade_components.answers import Answer
+    from cascade_components.cascade import AllModelsFailed, Cascade, Plan, QualityEstimator, Route, Router, Trace
+    from cascade_components.encoders import Encoder, SentenceTransformerEncoder
+    from cascade_components.evaluation import Evaluation, evaluate, sweep
+    from cascade_components.fitting import add_model, fit
+    from cascade_components.outcomes import Outcome, Outcomes, load_outcomes
+    from cascade_components.policy import CascadePolicy
+    from cascade_components.quality.head import EmbeddingHead
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AllModelsFailed": "cascade",
+    "Answer": "answers",
+    "Cascade": "cascade",
+    "CascadePolicy": "policy",
+    "EmbeddingHead": "quality.head",
+    "Encoder": "encoders",
+    "Evaluation": "evaluation",
+    "Outcome": "outcomes",
+    "Outcomes": "outcomes",
+    "Plan": "cascade",
+    "QualityEstimator": "cascade",
+    "Route": "cascade",
+    "Router": "cascade",
+    "SentenceTransformerEncoder": "encoders",
+    "Trace": "cascade",
+    "add_model": "fitting",
+    "evaluate": "evaluation",
+    "fit": "fitting",
+    "load_outcomes": "outcomes",
+    "sweep": "evaluation",
+}
+
+_ELSEWHERE = {
+    "CascadeChatModel": ("langchain_cascade", "langchain"),
+    "ChatLocal": ("cascade_local", "local"),
+    "capture": ("langchain_cascade", "langchain"),
+}
+
+__all__ = [
+    "AllModelsFailed",
+    "Answer",
+    "Cascade",
+    "CascadePolicy",
+    "EmbeddingHead",
+    "Encoder",
+    "Evaluation",
+    "Outcome",
+    "Outcomes",
+    "Plan",
+    "QualityEstimator",
+    "Route",
+    "Router",
+    "SentenceTransformerEncoder",
+    "Trace",
+    "add_model",
+    "evaluate",
+    "fit",
+    "load_outcomes",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _ELSEWHERE:
+        package, extra = _ELSEWHERE[name]
+        msg = f'{name} lives in {package}: pip install "cascade-components[{extra}]", then import it from there.'
+        raise AttributeError(msg)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

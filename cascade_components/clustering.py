@@ -17,6 +17,7 @@ class QueryClusterer:
         n_clusters: Number of clusters; "silhouette" takes the one of 2…9 with the highest mean silhouette, as
             the paper does.
         seed: Seed of the initial centroids.
+        n_init: How often k-means starts anew; the best run is kept.
 
     Attributes (after `fit`):
         centroids_: Shape (k, dim).
@@ -34,12 +35,13 @@ class QueryClusterer:
     labels_: Labels
     radius_: Floats
 
-    def __init__(self, n_clusters: int | str = "silhouette", *, seed: int = 0) -> None:
+    def __init__(self, n_clusters: int | str = "silhouette", *, seed: int = 0, n_init: int = 20) -> None:
         if n_clusters != "silhouette" and not (isinstance(n_clusters, int) and n_clusters >= 1):
             msg = f"n_clusters must be a positive int or 'silhouette', found {n_clusters!r}."
             raise ValueError(msg)
         self.n_clusters = n_clusters
         self.seed = seed
+        self.n_init = n_init
 
     def fit(self, vectors: ArrayLike) -> Self:
         """Find the centroids.
@@ -78,7 +80,7 @@ class QueryClusterer:
     def _kmeans(self, points: Floats, k: int) -> Floats:
         from sklearn.cluster import KMeans
 
-        return np.asarray(KMeans(k, n_init=20, random_state=self.seed).fit(points).cluster_centers_)
+        return np.asarray(KMeans(k, n_init=self.n_init, random_state=self.seed).fit(points).cluster_centers_)
 
 
 def nearest(points: Floats, centroids: Floats) -> tuple[Labels, Floats]:

@@ -105,12 +105,16 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+CACHE_SIZE = 4096
+"""Vectors remembered while serving (384 dimensions: 6 MB)."""
+
+
 class CachedEncoder:
     """Remembers the vectors of the latest texts, and refuses vectors that nothing can be learned from.
 
     Args:
         encoder: Called with the texts that are not remembered, each once.
-        size: How many vectors are kept (384 dimensions: 1.5 kB each).
+        size: How many vectors are kept.
 
     Example:
         >>> encoder = CachedEncoder(lambda texts: [[float(len(text))] for text in texts])
@@ -118,7 +122,7 @@ class CachedEncoder:
         [[1.0], [2.0]]
     """
 
-    def __init__(self, encoder: Encoder, size: int = 4096) -> None:
+    def __init__(self, encoder: Encoder, size: int = CACHE_SIZE) -> None:
         self.encoder = encoder
         self.size = size
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
@@ -142,9 +146,15 @@ class CachedEncoder:
             for text in texts:
                 self._vectors[text] = known[text]
                 self._vectors.move_to_end(text)
-            while len(self._vectors) > self.size:
-                self._vectors.popitem(last=False)
+        self.trim(self.size)
         return np.stack([known[text] for text in texts])
+
+    def trim(self, size: int) -> None:
+        """Keep only this many vectors from now on."""
+        with self._lock:
+            self.size = size
+            while len(self._vectors) > size:
+                self._vectors.popitem(last=False)
 
     def _encode(self, texts: list[str]) -> Vectors:
         vectors = np.asarray(self.encoder(texts), np.float32)

@@ -30,8 +30,8 @@ def _nan_is_missing(value: Any) -> Any:
 
 
 _Name = Annotated[str, Field(min_length=1)]
-_Measurement = Annotated[float | None, BeforeValidator(_nan_is_missing), Field(ge=0, allow_inf_nan=False)]
-_Count = Annotated[int | None, BeforeValidator(_nan_is_missing), Field(ge=0)]
+_Measurement = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_nan_is_missing)]
+_Count = Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_nan_is_missing)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="ignore"))

@@ -61,7 +61,7 @@ def train_out_of_fold(
         seen, unseen = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if unseen.size:
             trained = _trained(estimator, queries, answers, label, seen)
-            scores[unseen] = scores_of(trained, [queries[i] for i in unseen], [answers[i] for i in unseen])
+            scores[unseen] = scores_of(trained, *_rows(queries, answers, unseen))
     return _trained(estimator, queries, answers, label, np.arange(len(label))), scores
 
 
@@ -83,5 +83,9 @@ def _trained(
 ) -> QualityEstimator:
     fresh = copy.deepcopy(estimator)
     if isinstance(fresh, Trainable):
-        fresh.fit([queries[int(i)] for i in rows], [answers[int(i)] for i in rows], label[rows])
+        fresh.fit(*_rows(queries, answers, rows), label[rows])
     return fresh
+
+
+def _rows(queries: Sequence[str], answers: Sequence[Answer], rows: NDArray[Any]) -> tuple[list[str], list[Answer]]:
+    return [queries[int(row)] for row in rows], [answers[int(row)] for row in rows]

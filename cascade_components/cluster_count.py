@@ -1,0 +1,56 @@
+"""How many clusters: as many as make the best routing decisions on queries that were held out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cascade_components.arrays import Floats, Labels, cluster_moments, nan_mean
+from cascade_components.clustering import QueryClusterer
+from cascade_components.pool import shrink
+
+CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+MIN_CLUSTER = 20
+"""Training queries per cluster below which a candidate is not tried."""
+COST_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
+
+_FOLDS = 4
+_ENOUGH = 4000
+"""Queries beyond which more change the choice no further; a sample is taken."""
+
+
+def best_cluster_count(vectors: Floats, correct: Floats, cost: Floats, *, seed: int = 0) -> int:
+    """Choose k by cross-validated routing utility: accuracy − λ · normalised cost, over several λ.
+
+    Silhouette, which the paper uses, asks how round the clusters are, and picks 2 or 3; routing wants more.
+
+    Args:
+        vectors: Query vectors, shape (queries, dim).
+        correct: Shape (queries, models); NaN where unknown.
+        cost: Same shape.
+        seed: Seed of sample, folds and centroids.
+    """
+    rng = np.random.default_rng(seed)
+    sample = rng.permutation(len(vectors))[:_ENOUGH]
+    vectors, correct, cost = vectors[sample], correct[sample], cost[sample]
+    fold = rng.permutation(len(vectors)) % _FOLDS
+    largest = min(len(vectors) // MIN_CLUSTER, len(np.unique(vectors, axis=0)) * (_FOLDS - 1) // _FOLDS)
+    candidates = [k for k in CANDIDATES if k <= max(1, largest)]
+    scores = [
+        sum(_utility(k, vectors, correct, cost, fold == number, seed) for number in range(_FOLDS)) for k in candidates
+    ]
+    return candidates[int(np.argmax(scores))]
+
+
+def _utility(k: int, vectors: Floats, correct: Floats, cost: Floats, held_out: Labels, seed: int) -> float:
+    clusterer = QueryClusterer(k, seed=seed, n_init=2).fit(vectors[~held_out])
+    mean, count, variance = cluster_moments(correct[~held_out].T, clusterer.labels_, k)
+    accuracy = shrink(mean, count, variance)
+    model_cost = nan_mean(cost[~held_out].T)
+    norm = (model_cost - model_cost.min()) / (np.ptp(model_cost) or 1.0)
+    labels, _ = clusterer.predict(vectors[held_out])
+    utility = 0.0
+    for cost_weight in COST_WEIGHTS:
+        chosen = (accuracy - cost_weight * norm[:, None]).argmax(0)[labels]
+        right = correct[held_out][np.arange(len(labels)), chosen]
+        utility += float(np.nanmean(right)) - cost_weight * float(norm[chosen].mean())
+    return utility
