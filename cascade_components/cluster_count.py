@@ -11,7 +11,7 @@ from cascade_components.pool import shrink
 CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MIN_CLUSTER = 20
 """Training queries per cluster below which a candidate is not tried."""
-COST_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
+COST_WEIGHTS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 
 _FOLDS = 4
 _ENOUGH = 4000
@@ -21,7 +21,8 @@ _ENOUGH = 4000
 def best_cluster_count(vectors: Floats, correct: Floats, cost: Floats, *, seed: int = 0) -> int:
     """Choose k by cross-validated routing utility: accuracy − λ · normalised cost, over several λ.
 
-    Silhouette, which the paper uses, asks how round the clusters are, and picks 2 or 3; routing wants more.
+    Silhouette, which the paper uses, asks how round the clusters are, and picks 2 or 3; routing wants more. A count
+    that is too high by luck does little harm: small clusters shrink towards the mean.
 
     Args:
         vectors: Query vectors, shape (queries, dim).
@@ -35,22 +36,21 @@ def best_cluster_count(vectors: Floats, correct: Floats, cost: Floats, *, seed: 
     fold = rng.permutation(len(vectors)) % _FOLDS
     largest = min(len(vectors) // MIN_CLUSTER, len(np.unique(vectors, axis=0)) * (_FOLDS - 1) // _FOLDS)
     candidates = [k for k in CANDIDATES if k <= max(1, largest)]
-    scores = [
-        sum(_utility(k, vectors, correct, cost, fold == number, seed) for number in range(_FOLDS)) for k in candidates
-    ]
-    return candidates[int(np.argmax(scores))]
+    return max(candidates, key=lambda k: _utility(k, vectors, correct, cost, fold, seed))
 
 
-def _utility(k: int, vectors: Floats, correct: Floats, cost: Floats, held_out: Labels, seed: int) -> float:
-    clusterer = QueryClusterer(k, seed=seed, n_init=2).fit(vectors[~held_out])
-    mean, count, variance = cluster_moments(correct[~held_out].T, clusterer.labels_, k)
-    accuracy = shrink(mean, count, variance)
-    model_cost = nan_mean(cost[~held_out].T)
-    norm = (model_cost - model_cost.min()) / (np.ptp(model_cost) or 1.0)
-    labels, _ = clusterer.predict(vectors[held_out])
+def _utility(k: int, vectors: Floats, correct: Floats, cost: Floats, fold: Labels, seed: int) -> float:
+    """Sum over the queries, each held out once, and over the cost weights."""
     utility = 0.0
-    for cost_weight in COST_WEIGHTS:
-        chosen = (accuracy - cost_weight * norm[:, None]).argmax(0)[labels]
-        right = correct[held_out][np.arange(len(labels)), chosen]
-        utility += float(np.nanmean(right)) - cost_weight * float(norm[chosen].mean())
+    for number in range(_FOLDS):
+        seen = fold != number
+        clusterer = QueryClusterer(k, seed=seed, n_init=2).fit(vectors[seen])
+        accuracy = shrink(*cluster_moments(correct[seen].T, clusterer.labels_, k))
+        model_cost = nan_mean(cost[seen].T)
+        norm = (model_cost - model_cost.min()) / (np.ptp(model_cost) or 1.0)
+        labels, _ = clusterer.predict(vectors[~seen])
+        for cost_weight in COST_WEIGHTS:
+            chosen = (accuracy - cost_weight * norm[:, None]).argmax(0)[labels]
+            right = np.nan_to_num(correct[~seen][np.arange(len(labels)), chosen])
+            utility += float((right - cost_weight * norm[chosen]).sum())
     return utility

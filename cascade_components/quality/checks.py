@@ -1,0 +1,67 @@
+"""Checks that need no estimator: what makes an answer weak whatever it says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from jsonschema.validators import validator_for
+
+from cascade_components.answers import Answer
+
+ToolSchemas = Mapping[str, Mapping[str, Any]]
+"""JSON schema of each tool's arguments, by the tool's name; an empty schema accepts any arguments."""
+
+_TRUNCATED = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+_REFUSED = frozenset({"refusal", "content_filter", "content_filtered", "guardrail_intervened", "safety"})
+
+
+def failed_checks(answer: Answer, *, tools: ToolSchemas | None = None, parsed: bool = True) -> tuple[str, ...]:
+    """Name the checks that an answer fails, in a fixed order; an empty tuple: it passes.
+
+    `empty` (no text, no tool call), `truncated` and `refused` (by its finish reason), `unknown_tool`,
+    `invalid_tool_call` (arguments that are no JSON object or don't fit the tool's schema), `unparsable`.
+
+    Args:
+        answer: The answer; a tool call whose `args` is no mapping is one that did not parse.
+        tools: The tools that the model was given; None: its tool calls are not checked.
+        parsed: False: structured output was asked for, and the answer did not parse.
+
+    Example:
+        >>> failed_checks(Answer("It was the best of", finish_reason="length"))
+        ('truncated',)
+    """
+    reason = (answer.finish_reason or "").lower()
+    failed = {
+        "empty": not answer.text.strip() and not answer.tool_calls,
+        "truncated": reason in _TRUNCATED,
+        "refused": reason in _REFUSED,
+        **(_tool_checks(answer, tools) if tools is not None else {}),
+        "unparsable": not parsed,
+    }
+    return tuple(name for name, fails in failed.items() if fails)
+
+
+def _tool_checks(answer: Answer, tools: ToolSchemas) -> dict[str, bool]:
+    known = [call for call in answer.tool_calls if call["name"] in tools]
+    return {
+        "unknown_tool": len(known) < len(answer.tool_calls),
+        "invalid_tool_call": not all(fits(call["args"], tools[call["name"]]) for call in known),
+    }
+
+
+def fits(arguments: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a tool call are a JSON object that the tool's schema accepts.
+
+    A schema that is no JSON schema cannot be checked against: it accepts any object.
+    """
+    if not isinstance(arguments, Mapping):
+        return False
+    validator = validator_for(schema, default=Draft202012Validator)
+    try:
+        validator.check_schema(schema)
+    except SchemaError:
+        return True
+    return bool(validator(schema).is_valid(dict(arguments)))

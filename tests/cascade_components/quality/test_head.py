@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+import cascade_components as cc
+from cascade_components.encoders import CachedEncoder
+from tests.cascade_components.conftest import make_rows, toy_encoder
+
+
+def pairs(model="medium", **kwargs):
+    outcomes = cc.load_outcomes([row for row in make_rows(**kwargs) if row["model"] == model])
+    return [row.query for row in outcomes], [row.answer for row in outcomes], np.array([r.correct for r in outcomes])
+
+
+@pytest.fixture(scope="module")
+def head():
+    return cc.EmbeddingHead(toy_encoder, seed=3).fit(*pairs(count=400))
+
+
+def test_it_tells_right_from_wrong_on_new_answers(head):
+    queries, answers, correct = pairs(count=300, seed=5, prefix="new")
+    scores = head.predict_proba(queries, answers)
+    ranked = np.concatenate([scores[correct == 1], scores[correct == 0]]).argsort().argsort()
+    positives, negatives = int(correct.sum()), int((1 - correct).sum())
+    auroc = (ranked[:positives].sum() - positives * (positives - 1) / 2) / (positives * negatives)
+    assert auroc > 0.85
+    assert scores.mean() == pytest.approx(correct.mean(), abs=0.1)
+
+
+def test_training_is_repeatable(head):
+    again = cc.EmbeddingHead(toy_encoder, seed=3).fit(*pairs(count=400))
+    queries, answers, _ = pairs(count=20, seed=5)
+    assert again.predict_proba(queries, answers) == pytest.approx(head.predict_proba(queries, answers))
+
+
+def test_it_is_rebuilt_from_data(head):
+    copy = cc.EmbeddingHead.from_arrays(head.config, head.arrays(), CachedEncoder(toy_encoder))
+    queries, answers, _ = pairs(count=20, seed=5)
+    assert copy.predict_proba(queries, answers) == pytest.approx(head.predict_proba(queries, answers))
+
+
+def test_balanced_classes_move_the_scores_to_the_middle():
+    queries, answers, correct = pairs("small", count=400)
+    plain = cc.EmbeddingHead(toy_encoder).fit(queries, answers, correct).predict_proba(queries, answers)
+    rare = np.arange(len(correct)) % 10 == 0
+    keep = (correct == 1) | rare
+    kept = ([q for q, k in zip(queries, keep, strict=True) if k], [a for a, k in zip(answers, keep, strict=True) if k])
+    balanced = cc.EmbeddingHead(toy_encoder, class_weight="balanced").fit(*kept, correct[keep])
+    unweighted = cc.EmbeddingHead(toy_encoder).fit(*kept, correct[keep])
+    assert balanced.predict_proba(*kept).mean() < unweighted.predict_proba(*kept).mean()
+    assert ((plain >= 0) & (plain <= 1)).all()
+
+
+def test_a_bare_string_of_an_answer_can_be_judged(head):
+    """Trained with log-probabilities, asked without: what is missing counts as average."""
+    score = head.predict_proba(["sums question"], [cc.Answer("sure 1")])
+    assert np.isfinite(score).all()
+    assert np.isfinite(head.predict_proba(["sums question"], [cc.Answer("")])).all()
+
+
+def test_errors_say_what_to_do():
+    with pytest.raises(RuntimeError, match="call fit first"):
+        cc.EmbeddingHead(toy_encoder).predict_proba(["q"], [cc.Answer("a")])
+    with pytest.raises(ValueError, match="at least 10"):
+        cc.EmbeddingHead(toy_encoder).fit(["q"], [cc.Answer("a")], [1])
+    with pytest.raises(RuntimeError, match="no encoder"):
+        cc.EmbeddingHead().fit(*pairs(count=60))

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from cascade_components.cluster_count import best_cluster_count
+from cascade_components.clustering import QueryClusterer
+
+
+def blobs(count=60, centres=((0, 0), (8, 0), (0, 8)), seed=0):
+    rng = np.random.default_rng(seed)
+    which = np.arange(count) % len(centres)
+    return np.array(centres)[which] + rng.normal(size=(count, 2)), which
+
+
+def test_silhouette_finds_the_blobs():
+    points, which = blobs()
+    clusterer = QueryClusterer().fit(points)
+    assert len(clusterer.centroids_) == 3
+    assert len({(label, blob) for label, blob in zip(clusterer.labels_, which, strict=True)}) == 3
+
+
+def test_new_points_join_the_nearest_centroid_at_its_distance():
+    clusterer = QueryClusterer(3).fit(blobs()[0])
+    points, which = blobs(seed=1)
+    labels, distances = clusterer.predict(points)
+    assert len(set(zip(labels, which, strict=True))) == 3
+    assert distances == pytest.approx(np.linalg.norm(points - clusterer.centroids_[labels], axis=1))
+
+
+def test_queries_of_the_same_kind_are_on_the_map_and_others_are_not():
+    clusterer = QueryClusterer(3).fit(blobs(300)[0])
+    labels, distances = clusterer.predict(blobs(3000, seed=1)[0])
+    assert (distances > clusterer.radius_[labels]).mean() < 0.01
+    labels, distances = clusterer.predict([[40.0, 40.0]])
+    assert distances[0] > clusterer.radius_[labels[0]]
+
+
+def test_identical_queries_make_one_cluster():
+    assert len(QueryClusterer().fit(np.zeros((10, 2))).centroids_) == 1
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "auto", 2.5])
+def test_a_bad_number_of_clusters_is_refused(wrong):
+    with pytest.raises(ValueError, match="positive int or 'silhouette'"):
+        QueryClusterer(wrong)
+
+
+def test_as_many_clusters_as_want_different_models():
+    points, which = blobs(600)
+    rng = np.random.default_rng(0)
+    shares = np.array([[0.9, 0.9], [0.2, 0.9], [0.5, 0.55]])[which]
+    correct = (rng.random((600, 2)) < shares).astype(float)
+    assert best_cluster_count(points, correct, np.broadcast_to([1.0, 5.0], (600, 2))) >= 2

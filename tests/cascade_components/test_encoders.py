@@ -1,0 +1,74 @@
+import threading
+
+import numpy as np
+import pytest
+
+from cascade_components.encoders import CachedEncoder, SentenceTransformerEncoder, encode_with_progress
+
+
+def lengths(texts):
+    return np.array([[float(len(text)), 1.0] for text in texts])
+
+
+def test_each_text_is_encoded_once_and_order_is_kept():
+    calls = []
+    encoder = CachedEncoder(lambda texts: calls.append(list(texts)) or lengths(texts))
+    assert encoder(["aa", "b", "aa"])[:, 0].tolist() == [2, 1, 2]
+    assert encoder(["b", "ccc"])[:, 0].tolist() == [1, 3]
+    assert calls == [["aa", "b"], ["ccc"]]
+
+
+def test_the_cache_is_bounded():
+    calls = []
+    encoder = CachedEncoder(lambda texts: calls.append(list(texts)) or lengths(texts), size=2)
+    for text in ("a", "bb", "ccc", "a"):
+        encoder([text])
+    assert calls == [["a"], ["bb"], ["ccc"], ["a"]]
+
+
+@pytest.mark.parametrize("bad", [np.zeros((1, 2)), np.zeros(2), np.array([[np.nan], [1.0]])])
+def test_vectors_that_nothing_can_be_learned_from_are_refused(bad):
+    with pytest.raises(ValueError, match="finite vectors of shape"):
+        CachedEncoder(lambda texts: bad)(["a", "b"])
+
+
+def test_progress_keeps_the_order():
+    texts = ["x" * (n * 37 % 100 + 1) for n in range(600)]
+    vectors = encode_with_progress(CachedEncoder(lengths, size=9), texts, "texts", progress=True)
+    assert vectors[:, 0].tolist() == [len(text) for text in texts]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return SentenceTransformerEncoder()
+
+
+class TestSentenceTransformer:
+    """The default encoder, from the package that carries it."""
+
+    def test_near_texts_have_near_vectors(self, encoder):
+        same, other, far = encoder(["What is 2 + 2?", "Compute 2 plus 2.", "A poem about the sea."])
+        assert same @ other > same @ far
+        assert np.linalg.norm(same) == pytest.approx(1, abs=1e-5)
+
+    def test_of_a_long_text_the_tail_is_kept(self, encoder):
+        question = "What is the capital of France?"
+        padding = "lorem ipsum dolor " * 400
+        tail, head, alone = encoder([padding + question, question + padding, question])
+        assert tail @ alone > head @ alone + 0.1
+
+    def test_many_threads_share_it(self, encoder):
+        found = []
+        texts = [f"text {n}" for n in range(8)]
+        threads = [threading.Thread(target=lambda t=t: found.append((t, encoder([t])[0]))) for t in texts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        together = encoder(texts)
+        assert all(vector == pytest.approx(together[texts.index(text)], abs=1e-5) for text, vector in found)
+
+    def test_a_model_that_is_nowhere_is_a_clear_error(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(OSError, match="could not be loaded"):
+            SentenceTransformerEncoder(str(tmp_path / "none"))(["a"])
