@@ -1,0 +1,115 @@
+"""`cascade`: the commands, and how bad input is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="A cascade of chat models: the strongest one's accuracy at a fraction of its cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Budget = Annotated[float | None, typer.Option(help="Mean cost per query, both stages together.")]
+Retention = Annotated[float | None, typer.Option(help="Share of the strongest model's accuracy to keep.")]
+CostWeight = Annotated[float | None, typer.Option(help="λ, the cost weight, in Eq. 2 units.")]
+
+
+@app.callback()
+def _root() -> None:
+    """A cascade of chat models: the strongest one's accuracy at a fraction of its cost."""
+
+
+@app.command()
+def quickstart(
+    pool: Annotated[
+        str, typer.Option(help="Models, weakest first: embedded ones, or names that init_chat_model knows.")
+    ] = "smollm2-135m,qwen2.5-0.5b",
+    prices: Annotated[
+        str | None, typer.Option(help="USD per million tokens of each model, in/out: 0.15/0.6,2.5/10. Else: latency.")
+    ] = None,
+    recapture: Annotated[
+        bool, typer.Option("--recapture", help="Ask the models anew; resumes where it stopped.")
+    ] = False,
+    ask: Annotated[
+        list[str] | None, typer.Option(help="Answer this question live instead of a dozen test questions.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a cascade of real small models on this machine, measure it on test questions, and watch it answer."""
+    from cascade_cli.quickstart import run_quickstart
+
+    result = run_quickstart(pool.split(","), prices=prices, recapture=recapture, questions=ask, show=not as_json)
+    if as_json:
+        _print_json(result)
+
+
+@app.command()
+def fit(
+    outcomes: Annotated[list[Path], typer.Argument(help="Outcomes: .jsonl, .jsonl.gz or .parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder the policy is written to.")],
+    budget: Budget = None,
+    retention: Retention = None,
+    cost_weight: CostWeight = None,
+    cost: Annotated[str, typer.Option(help="cost_usd, tpot_ms or e2el_ms.")] = "cost_usd",
+    strategy: Annotated[str, typer.Option(help="joint, or sequential (the paper's).")] = "joint",
+    seed: int = 0,
+) -> None:
+    """Learn a policy from outcomes, save it and describe it."""
+    import cascade_components as cc
+
+    arguments: dict[str, Any] = {"cost": cost, "strategy": strategy, "seed": seed}
+    policy = cc.fit(outcomes, budget=budget, retention=retention, cost_weight=cost_weight, **arguments)
+    policy.save(out)
+    typer.echo(policy.describe())
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[Path, typer.Argument(help="The policy's folder.")],
+    outcomes: Annotated[list[Path], typer.Argument(help="Outcomes to replay: .jsonl, .jsonl.gz or .parquet.")],
+    budget: Budget = None,
+    retention: Retention = None,
+    cost_weight: CostWeight = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a policy on labelled outcomes; no model is called."""
+    import cascade_components as cc
+
+    loaded = cc.CascadePolicy.load(policy)
+    if not budget is retention is cost_weight is None:
+        loaded = loaded.at(budget=budget, retention=retention, cost_weight=cost_weight)
+    found = cc.evaluate(loaded, outcomes).to_dict()
+    if as_json:
+        _print_json(found)
+        return
+    for name in ("queries", "skipped", "accuracy", "retention", "cost", "strongest_cost", "escalation_rate"):
+        low_high = found["intervals"].get(name)
+        interval = f"   95 % interval {low_high[0]:.4g} … {low_high[1]:.4g}" if low_high else ""
+        typer.echo(f"{name:<16} {found[name]:.4g}{interval}")
+
+
+def run() -> None:
+    """Entry point: bad input is one clear line on standard error and exit code 2."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError, RuntimeError, ExceptionGroup) as error:
+        if os.environ.get("CASCADE_DEBUG"):
+            raise
+        typer.echo(f"cascade: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("cascade: stopped; what was captured is kept.", err=True)
+        sys.exit(130)
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False))

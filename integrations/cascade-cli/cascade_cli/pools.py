@@ -1,0 +1,79 @@
+"""From names on the command line to chat models and what their tokens cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+MAX_TOKENS = 96
+"""Output tokens of one quickstart answer."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The models of one quickstart."""
+
+    models: dict[str, BaseChatModel]
+    usd_per_token: dict[str, tuple[float, float]]
+    """Price of an input and of an output token; empty: unknown, latency serves as cost."""
+
+    @property
+    def metric(self) -> str:
+        """Which measurement is Cost."""
+        return "cost_usd" if self.usd_per_token else "e2el_ms"
+
+
+def make_pool(names: Sequence[str], prices: str | None) -> Pool:
+    """Make the chat models; embedded ones fetch their weights.
+
+    Args:
+        names: Embedded models ("qwen2.5-0.5b") or names for `init_chat_model` ("openai:gpt-4o-mini").
+        prices: USD per million tokens of each model, "in/out,in/out"; None: the declared compute prices where all
+            models are embedded.
+
+    Raises:
+        ImportError: A package is missing; the message names it.
+        ValueError: Fewer than two names, a name twice, an unknown name, or prices that don't fit.
+    """
+    if len(names) < 2 or len(set(names)) < len(names) or not all(name.strip() for name in names):
+        msg = f"--pool needs at least two different models, separated by commas; found {','.join(names)!r}."
+        raise ValueError(msg)
+    from cascade_local import WEIGHTS
+
+    models = {name: _make_model(name) for name in names}
+    if prices is not None:
+        return Pool(models, _parse_prices(prices, names))
+    declared = {name: (WEIGHTS[name].usd_per_token,) * 2 for name in names if name in WEIGHTS}
+    return Pool(models, declared if len(declared) == len(names) else {})
+
+
+def _make_model(name: str) -> BaseChatModel:
+    from cascade_local import WEIGHTS, ChatLocal, fetch
+
+    if name in WEIGHTS:
+        fetch(name)
+        return ChatLocal(model=name, max_tokens=MAX_TOKENS)
+    if ":" not in name:
+        msg = f"{name!r} is no embedded model ({', '.join(WEIGHTS)}); name others as provider:model, e.g. openai:gpt-4o-mini."
+        raise ValueError(msg)
+    try:
+        from langchain.chat_models import init_chat_model
+    except ImportError:
+        msg = "Models of other providers need LangChain: pip install langchain and the provider's package."
+        raise ImportError(msg) from None
+    model: BaseChatModel = init_chat_model(name, temperature=0, max_tokens=MAX_TOKENS)
+    return model
+
+
+def _parse_prices(prices: str, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    try:
+        pairs = [tuple(float(part) / 1e6 for part in pair.split("/")) for pair in prices.split(",")]
+        found = {name: (given, made) for name, (given, made) in zip(names, pairs, strict=True)}
+    except ValueError:
+        msg = f"--prices needs one in/out pair of USD per million tokens for each of {', '.join(names)}, "
+        raise ValueError(msg + f"such as 0.15/0.6,2.5/10; found {prices!r}.") from None
+    return found
