@@ -257,6 +257,10 @@ class Cascade:
             failed_checks=trace.failed_checks,
         )
 
+    def can_escalate(self, trace: Trace) -> bool:
+        """Whether a stronger model than `trace.model` is left to ask."""
+        return self._stronger(trace, preferred=None) is not None
+
     def _begin(self, query: str, route: Route, available: frozenset[str], *, escalate: bool) -> Trace:
         plan = route.plan if escalate else Plan(route.plan.start)
         return Trace(
@@ -288,10 +292,10 @@ class Cascade:
         """The preferred model if it can be called, else the strongest one above `trace.model` not asked yet."""
         ladder = self.policy.models
         above = ladder[ladder.index(trace.model) + 1 :]
-        open_models = [model for model in above if model in trace.available and model not in trace.path]
-        if preferred is not None and preferred in trace.available and preferred not in trace.path:
+        left = [model for model in above if model in trace.available and model not in trace.path]
+        if preferred in left:
             return preferred
-        return open_models[-1] if open_models else None
+        return left[-1] if left else None
 
     def _score(self, trace: Trace, answer: str | Answer) -> float:
         estimator = self.policy.estimator(trace.model)

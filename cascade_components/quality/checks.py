@@ -26,7 +26,7 @@ def failed_checks(answer: Answer, *, tools: ToolSchemas | None = None, parsed: b
 
     Args:
         answer: The answer; a tool call whose `args` is no mapping is one that did not parse.
-        tools: The tools that the model was given; None: its tool calls are not checked.
+        tools: The tools that the model was given; None: they are not known.
         parsed: False: structured output was asked for, and the answer did not parse.
 
     Example:
@@ -34,22 +34,16 @@ def failed_checks(answer: Answer, *, tools: ToolSchemas | None = None, parsed: b
         ('truncated',)
     """
     reason = (answer.finish_reason or "").lower()
+    calls = answer.tool_calls
     failed = {
-        "empty": not answer.text.strip() and not answer.tool_calls,
+        "empty": not answer.text.strip() and not calls,
         "truncated": reason in _TRUNCATED,
         "refused": reason in _REFUSED,
-        **(_tool_checks(answer, tools) if tools is not None else {}),
+        "unknown_tool": tools is not None and any(call["name"] not in tools for call in calls),
+        "invalid_tool_call": not all(fits(call["args"], (tools or {}).get(call["name"], {})) for call in calls),
         "unparsable": not parsed,
     }
     return tuple(name for name, fails in failed.items() if fails)
-
-
-def _tool_checks(answer: Answer, tools: ToolSchemas) -> dict[str, bool]:
-    known = [call for call in answer.tool_calls if call["name"] in tools]
-    return {
-        "unknown_tool": len(known) < len(answer.tool_calls),
-        "invalid_tool_call": not all(fits(call["args"], tools[call["name"]]) for call in known),
-    }
 
 
 def fits(arguments: Any, schema: Mapping[str, Any]) -> bool:
@@ -61,7 +55,7 @@ def fits(arguments: Any, schema: Mapping[str, Any]) -> bool:
         return False
     validator = validator_for(schema, default=Draft202012Validator)
     try:
-        validator.check_schema(schema)
+        validator.check_schema(dict(schema))
     except SchemaError:
         return True
-    return bool(validator(schema).is_valid(dict(arguments)))
+    return validator(schema).is_valid(dict(arguments))

@@ -1,7 +1,7 @@
 import pytest
 
 import cascade_components as cc
-from tests.cascade_components.conftest import toy_encoder
+from tests.toy import toy_encoder
 
 
 def test_a_replay_is_what_the_cascade_does(policy, held_out):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import cascade_components as cc
-from tests.cascade_components.conftest import make_rows, toy_encoder
+from tests.toy import make_rows, toy_encoder
 
 
 def test_the_ladder_is_ordered_by_accuracy(policy):

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 import cascade_components as cc
-from tests.cascade_components.conftest import make_rows, toy_encoder
+from tests.toy import make_rows, toy_encoder
 
 
 def test_a_policy_round_trips(policy, held_out, tmp_path):

@@ -22,7 +22,7 @@ def compare(policy: cc.CascadePolicy, outcomes: cc.Outcomes) -> dict[str, dict[s
         outcomes: Test outcomes of all the policy's models.
     """
     results = {f"always:{model}": alone for model, alone in zip(policy.models, _alone(policy, outcomes), strict=True)}
-    points = {}
+    points: dict[str, dict[str, Any]] = {}
     for name, retention in RETENTIONS.items():
         ev = cc.evaluate(policy.at(retention=retention), outcomes, progress=False)
         points[name] = {

@@ -58,8 +58,8 @@ def _make_model(name: str) -> BaseChatModel:
         fetch(name)
         return ChatLocal(model=name, max_tokens=MAX_TOKENS)
     if ":" not in name:
-        msg = f"{name!r} is no embedded model ({', '.join(WEIGHTS)}); name others as provider:model, e.g. openai:gpt-4o-mini."
-        raise ValueError(msg)
+        msg = f"{name!r} is no embedded model ({', '.join(WEIGHTS)}); name others as provider:model, "
+        raise ValueError(msg + "such as openai:gpt-4o-mini.")
     try:
         from langchain.chat_models import init_chat_model
     except ImportError:

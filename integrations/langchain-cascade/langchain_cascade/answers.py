@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cascade_components.answers import Answer
 from langchain_core.messages import AIMessage
+
+from cascade_components.answers import Answer
 
 _FINISH_REASONS = {"max_tokens": "length", "MAX_TOKENS": "length", "end_turn": "stop", "STOP": "stop"}
 """Other providers' words for OpenAI's."""

@@ -128,7 +128,7 @@ def _ask(
         "input_tokens": usage["input_tokens"] if usage else None,
         "output_tokens": answer.output_tokens,
         "ttft_ms": round(ttft, 3),
-        "tpot_ms": round(1000 * (ended - started) - ttft, 3) / max(1, (answer.output_tokens or 1) - 1),
+        "tpot_ms": round((1000 * (ended - started) - ttft) / max(1, (answer.output_tokens or 1) - 1), 3),
         "e2el_ms": round(1000 * (ended - started), 3),
         "cost_usd": usage["input_tokens"] * price[0] + usage["output_tokens"] * price[1] if usage and price else None,
         "finish_reason": answer.finish_reason,

@@ -3,7 +3,7 @@ import pytest
 
 import cascade_components as cc
 from cascade_components.encoders import CachedEncoder
-from tests.cascade_components.conftest import make_rows, toy_encoder
+from tests.toy import make_rows, toy_encoder
 
 
 def pairs(model="medium", **kwargs):

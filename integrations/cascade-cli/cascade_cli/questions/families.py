@@ -41,7 +41,8 @@ def generate_questions(seed: int = 0) -> list[Question]:
     """
     questions = []
     for family, make in FAMILIES.items():
-        drafts, seen = make(random.Random(f"{family}:{seed}")), set()
+        drafts = make(random.Random(f"{family}:{seed}"))
+        seen: set[str] = set()
         while len(seen) < PER_FAMILY:
             text, answer, kind, accepted, wrong = next(drafts)
             if text not in seen:

@@ -53,12 +53,14 @@ def _number(question: Question, output: str) -> bool:
 
 def _word(question: Question, output: str) -> bool:
     words = f" {_plain(output)} "
+    if len(question.answer) == 1:  # "a" is also an article: the letter must come last
+        return words.endswith(f" {_plain(question.answer)} ")
     right = any(f" {_plain(word)} " in words for word in (question.answer, *question.accepted))
     return right and not any(f" {_plain(word)} " in words for word in question.wrong)
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", text.lower()))
+    return " ".join(re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.lower()))
 
 
 def _text(question: Question, output: str) -> bool:

@@ -1,0 +1,52 @@
+"""Who hears the tokens of a wrapped model: a draft's tokens reach nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
+
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+
+DRAFT_TAGS = ("nostream", "cascade:draft")
+"""`nostream` is LangGraph's: its token streams leave such a run out."""
+
+_Manager = TypeVar("_Manager", bound=BaseCallbackManager)
+
+
+def streams_tokens(handlers: Iterable[BaseCallbackHandler]) -> bool:
+    """Whether somebody reads tokens as they come, so that an invoked model would stream them."""
+    return any(_streams(handler) for handler in handlers)
+
+
+def muted(callbacks: _Manager) -> _Manager:
+    """The callbacks of a draft: its start and its end are heard, its tokens are not."""
+    callbacks.handlers = [_mute(handler) for handler in callbacks.handlers]
+    callbacks.inheritable_handlers = [_mute(handler) for handler in callbacks.inheritable_handlers]
+    return callbacks
+
+
+def _streams(handler: BaseCallbackHandler) -> bool:
+    # What makes langchain-core stream inside `invoke`: the handler of `astream_events`, and LangGraph's.
+    return hasattr(handler, "tap_output_aiter")
+
+
+def _mute(handler: BaseCallbackHandler) -> BaseCallbackHandler:
+    return cast("BaseCallbackHandler", _WithoutTokens(handler)) if _streams(handler) else handler
+
+
+class _WithoutTokens:
+    """A streaming handler that no longer looks like one, and hears no tokens."""
+
+    def __init__(self, handler: BaseCallbackHandler) -> None:
+        self._handler = handler
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("tap_output"):
+            raise AttributeError(name)
+        return getattr(self._handler, name)
+
+    def on_llm_new_token(self, *args: Any, **kwargs: Any) -> None:
+        """Heard by nobody."""
+
+    def on_stream_event(self, *args: Any, **kwargs: Any) -> None:
+        """Heard by nobody."""
