@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 from cascade_local import WEIGHTS, Weights, cache_dir, fetch, fetching, sources
 
@@ -94,7 +95,7 @@ def hub(weights, monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     return state
 
 
@@ -189,7 +190,7 @@ def test_mirror_steps_in_for_the_hub(hub, downloads, fault):
 
 
 def test_hub_switched_off_is_not_asked(hub, downloads, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert fetch("tiny").read_bytes() == DATA
     assert hub.asked == 0
 

@@ -11,7 +11,7 @@ def test_public_names_are_few_and_exist():
     assert all(hasattr(cascade_local, name) for name in cascade_local.__all__)
 
 
-@pytest.mark.parametrize("missing", ["langchain_core", "filelock", "platformdirs"])
+@pytest.mark.parametrize("missing", ["langchain_core", "filelock"])
 def test_missing_extra_is_named(missing):
     code = f"import sys; sys.modules[{missing!r}] = None; import cascade_local"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -34,21 +34,25 @@ def test_unknown_argument_is_told():
 
 @pytest.mark.local
 class TestAnswers:
-    @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-    def test_pydantic(self, larger_chat, method):
-        capital = larger_chat.with_structured_output(Capital, method=method).invoke(QUESTION)
-        assert capital == Capital(city="Paris", country="France")
+    @pytest.fixture
+    def terse(self, chat):
+        return ChatLocal(model="smollm2-135m", threads=1, max_tokens=32)
 
-    def test_schema_rules_each_token(self, larger_chat):
-        assert larger_chat.with_structured_output(SCHEMA).invoke(QUESTION) == {"city": "Paris"}
+    def test_pydantic(self, larger_chat):
+        assert larger_chat.with_structured_output(Capital).invoke(QUESTION) == Capital(city="Paris", country="France")
+
+    @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+    def test_schema_rules_each_token(self, terse, method):
+        answer = terse.with_structured_output(SCHEMA, method=method).invoke("Tell me about your day.")
+        assert answer in ({"city": "Paris"}, {"city": "Rome"})
 
     def test_json_mode(self, larger_chat):
         asked = f"{QUESTION} Answer as a JSON object with the key 'city'."
         assert isinstance(larger_chat.with_structured_output(SCHEMA, method="json_mode").invoke(asked), dict)
 
-    def test_include_raw(self, larger_chat):
-        answer = larger_chat.with_structured_output(SCHEMA, include_raw=True).invoke(QUESTION)
-        assert answer["parsed"] == {"city": "Paris"}
+    def test_include_raw(self, terse):
+        answer = terse.with_structured_output(SCHEMA, include_raw=True).invoke(QUESTION)
+        assert answer["parsed"].keys() == {"city"}
         assert answer["parsing_error"] is None
         assert answer["raw"].usage_metadata["output_tokens"] > 0
 

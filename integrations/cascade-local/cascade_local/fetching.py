@@ -69,8 +69,7 @@ def _download(weights: Weights, path: Path, *, progress: bool) -> None:
     staging.mkdir(exist_ok=True)
     _require_space(weights, staging)
     failures: list[str] = []
-    ways = [sources.from_hub] if weights.hub_repo else []
-    for source in [*ways, sources.from_mirror]:
+    for source in (sources.from_hub, sources.from_mirror):
         try:
             downloaded = source(weights, staging, progress=progress)
             _verify(downloaded, weights)

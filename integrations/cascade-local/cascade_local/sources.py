@@ -37,12 +37,12 @@ def from_hub(weights: Weights, staging: Path, *, progress: bool) -> Path:
     One quick look comes first: where there is no network, the Hub's own client retries for half a minute.
 
     Raises:
-        OSError: If the Hub is switched off (`HF_HUB_OFFLINE`), cannot be reached or does not give the file.
+        OSError: If the Hub is switched off (`HF_HUB_OFFLINE`), cannot be reached or has not got the file.
     """
     from huggingface_hub import constants, hf_hub_download
 
     if weights.hub_repo is None:
-        raise FileNotFoundError(f"no Hub repository is known for {weights.name!r}")
+        raise FileNotFoundError("no repository with this file is known")
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("HF_HUB_OFFLINE is set")
     with suppress(urllib.error.HTTPError):  # an answer all the same: the Hub is there
