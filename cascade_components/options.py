@@ -13,8 +13,11 @@ from cascade_components.cascade import Plan
 from cascade_components.evidence import Evidence
 from cascade_components.pool import PoolStats, shrink
 
-THRESHOLDS = 20
-"""Candidate thresholds for each start model: quantiles of its scores."""
+THRESHOLDS = 10
+"""Candidate thresholds for each start model: quantiles of its scores. More of them win by luck, not by merit."""
+
+MIN_ESCALATION, MAX_ESCALATION = 0.01, 0.8
+"""Shares of the start model's answers between which a threshold is worth a gate."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,8 @@ def option_table(
         if not known.size:
             continue
         candidates = _quantiles(known) if thresholds is None else np.asarray(thresholds, float)
-        for target in range(start + 1, len(evidence.models)):
-            rows.append(_gated(evidence, metric, start, target, candidates, rows[start], shrunk=shrunk))
+        stronger = range(start + 1, len(evidence.models))
+        rows += [_gated(evidence, metric, start, target, candidates, shrunk=shrunk) for target in stronger]
     columns = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
     start_, target_, threshold, accuracy, start_cost, target_cost, escalation = columns
     return OptionTable(
@@ -134,23 +137,16 @@ def _quantiles(scores: Floats) -> Floats:
 
 
 def _ungated(evidence: Evidence, start: int, *, shrunk: bool) -> tuple[Floats, ...]:
-    accuracy = _means(evidence, nan_mean(evidence.correct[:, start])[None], shrunk=shrunk)
+    accuracy = _accuracy(evidence, nan_mean(evidence.correct[:, start])[None], shrunk=shrunk)
     cost = _means(evidence, nan_mean(evidence.cost[:, start])[None], shrunk=shrunk)
     zero = np.zeros_like(cost)
     return np.array([start]), np.array([-1]), np.array([np.nan]), accuracy, cost, zero, zero
 
 
 def _gated(
-    evidence: Evidence,
-    metric: str,
-    start: int,
-    target: int,
-    thresholds: Floats,
-    alone: tuple[Floats, ...],
-    *,
-    shrunk: bool,
+    evidence: Evidence, metric: str, start: int, target: int, thresholds: Floats, *, shrunk: bool
 ) -> tuple[Floats, ...]:
-    """The start model gated by each threshold: what rejecting changes, query by query, then cluster by cluster."""
+    """The start model gated by each threshold, query by query, then cluster by cluster."""
     correct, cost, tokens, scores = (
         array[:, start] for array in (evidence.correct, evidence.cost, evidence.output_tokens, evidence.scores)
     )
@@ -159,19 +155,36 @@ def _gated(
     second_cost = second * nan_mean(evidence.cost[:, target])[:, None]
     unknown = np.isnan(scores) | np.isnan(instead)
     rejected = np.where(unknown, np.nan, (scores < thresholds[:, None, None]).astype(float))
-    changes = [nan_mean(rejected * part) for part in (instead - correct, (first - 1) * cost, second_cost)]
-    gain, start_extra, target_cost = (_means(evidence, change, shrunk=shrunk) for change in changes)
+    kept = 1 - rejected
     escalation = _means(evidence, nan_mean(rejected), shrunk=shrunk)
-    count = len(thresholds)
-    return (
-        np.full(count, start),
-        np.full(count, target),
+    columns = (
+        np.full(len(thresholds), start),
+        np.full(len(thresholds), target),
         thresholds,
-        alone[3] + gain,
-        alone[4] + start_extra,
-        target_cost,
+        _accuracy(evidence, nan_mean(kept * correct + rejected * instead), shrunk=shrunk),
+        _means(evidence, nan_mean((kept + rejected * first) * cost), shrunk=shrunk),
+        _means(evidence, nan_mean(rejected * second_cost), shrunk=shrunk),
         escalation,
     )
+    if not shrunk:
+        return columns
+    share = nan_mean(nan_mean(rejected))
+    useful = (share >= MIN_ESCALATION) & (share <= MAX_ESCALATION)
+    return tuple(column[useful] for column in columns)
+
+
+def _accuracy(evidence: Evidence, correct: Floats, *, shrunk: bool) -> Floats:
+    """Cluster means of what each option gets right on each query (options, queries).
+
+    How easy a cluster's queries are is the same for every option, and differs a lot between clusters; what options
+    differ by is what plans are chosen on, and is small. So only the differences shrink.
+    """
+    if not shrunk:
+        return _means(evidence, correct, shrunk=False)
+    of_model = nan_mean(evidence.correct)
+    ease = np.nan_to_num(nan_mean(of_model - nan_mean(of_model.T)))
+    found = _means(evidence, correct - ease, shrunk=True) + _means(evidence, ease[None], shrunk=False)
+    return np.clip(found, 0.0, 1.0)
 
 
 def _means(evidence: Evidence, values: Floats, *, shrunk: bool) -> Floats:

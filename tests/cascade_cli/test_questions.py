@@ -11,7 +11,7 @@ BY_FAMILY = {family: [q for q in QUESTIONS if q.family == family] for family in 
 
 def test_the_set_is_the_same_every_time_and_no_text_stands_twice():
     assert generate_questions() == QUESTIONS
-    assert len({question.text for question in QUESTIONS}) == len(QUESTIONS) == 42 * len(FAMILIES)
+    assert len({question.text for question in QUESTIONS}) == len(QUESTIONS) == 40 * len(FAMILIES)
     assert len({question.id for question in QUESTIONS}) == len(QUESTIONS)
     assert generate_questions(seed=1) != QUESTIONS
 
@@ -86,7 +86,8 @@ def test_json(output, right):
 
 
 def test_a_copy_of_the_whole_message_is_no_extraction():
-    question = next(q for q in BY_FAMILY["extraction"] if q.answer.isdigit())
+    whole = [q for q in BY_FAMILY["extraction"] if q.answer.isdigit() and any(o in q.text for o in q.wrong)]
+    question = whole[0]
     message = question.text.split('"')[1]
     assert not grade(question, message)
     assert grade(question, f"The order number in this message is {question.answer}.")

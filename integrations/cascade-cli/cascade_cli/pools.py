@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-MAX_TOKENS = 96
-"""Output tokens of one quickstart answer."""
+MAX_TOKENS = 48
+"""Output tokens of one quickstart answer: the questions have short ones."""
+
+STOP = ["\n\n"]
+"""Small models answer first, and ramble after a blank line."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def _make_model(name: str) -> BaseChatModel:
 
     if name in WEIGHTS:
         fetch(name)
-        return ChatLocal(model=name, max_tokens=MAX_TOKENS)
+        return ChatLocal(model=name, max_tokens=MAX_TOKENS, stop=STOP)
     if ":" not in name:
         msg = f"{name!r} is no embedded model ({', '.join(WEIGHTS)}); name others as provider:model, "
         raise ValueError(msg + "such as openai:gpt-4o-mini.")

@@ -68,6 +68,17 @@ PAST_TENSES = {
     "send": "sent", "sleep": "slept",
 }  # fmt: skip
 
+PLURALS = {
+    "child": "children", "city": "cities", "mouse": "mice", "leaf": "leaves", "box": "boxes", "foot": "feet",
+    "baby": "babies", "knife": "knives", "tooth": "teeth", "woman": "women", "man": "men", "goose": "geese",
+    "person": "people", "ox": "oxen", "wolf": "wolves", "half": "halves", "life": "lives", "wife": "wives",
+    "thief": "thieves", "potato": "potatoes", "hero": "heroes", "bus": "buses", "glass": "glasses", "dish": "dishes",
+    "church": "churches", "story": "stories", "berry": "berries", "country": "countries", "lady": "ladies",
+    "party": "parties", "day": "days", "key": "keys", "photo": "photos", "piano": "pianos", "roof": "roofs",
+    "cactus": "cacti", "analysis": "analyses", "crisis": "crises", "phenomenon": "phenomena", "criterion": "criteria",
+    "datum": "data", "medium": "media", "sheep": "sheep", "fish": "fish", "deer": "deer", "series": "series",
+}  # fmt: skip
+
 WORDS = (
     "banana", "letter", "window", "coffee", "garden", "summer", "planet", "kitchen", "bottle", "pepper", "tomato",
     "elephant", "mirror", "butter", "carrot", "balloon", "rabbit", "tennis", "lesson", "pillow", "harbor", "cinema",
@@ -82,6 +93,8 @@ NAMES = (
 )  # fmt: skip
 
 CITIES = ("Lyon", "Porto", "Leeds", "Graz", "Turin", "Malaga", "Ghent", "Aarhus", "Basel", "Kyoto", "Denver", "Quito")
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
 
 JOBS = ("nurse", "teacher", "plumber", "carpenter", "baker", "pilot", "farmer", "lawyer", "painter", "chemist")
 

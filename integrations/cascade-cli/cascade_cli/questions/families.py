@@ -16,13 +16,15 @@ from cascade_cli.questions.facts import (
     JOBS,
     NAMES,
     PAST_TENSES,
+    PLURALS,
     REVIEWS,
     STATEMENTS,
+    WEEKDAYS,
     WORDS,
 )
 from cascade_cli.questions.question import Kind, Question
 
-PER_FAMILY = 42
+PER_FAMILY = 40
 """Questions of each family."""
 
 Split = Literal["train", "validation", "test"]
@@ -122,14 +124,15 @@ def _letters(rng: random.Random) -> Iterator[Draft]:
     while True:
         word = rng.choice(WORDS)
         letter = rng.choice(word)
-        kind = rng.randrange(3)
+        kind = rng.randrange(4)
         if kind == 0:
             text = f'How many times does the letter "{letter}" occur in the word "{word}"? Answer with a number.'
             yield text, str(word.count(letter)), "number", (), ()
         elif kind == 1:
             yield f'How many letters has the word "{word}"? Answer with a number.', str(len(word)), "number", (), ()
         else:
-            yield f'Which is the last letter of the word "{word}"? Answer with one letter.', word[-1], "word", (), ()
+            place, answer = ("first", word[0]) if kind == 2 else ("last", word[-1])
+            yield f'What is the {place} letter of the word "{word}"?', answer, "word", (), ()
 
 
 def _capitals(rng: random.Random) -> Iterator[Draft]:
@@ -165,23 +168,29 @@ def _past_tense(rng: random.Random) -> Iterator[Draft]:
         yield f'What is the past tense of the verb "{verb}"?', PAST_TENSES[verb], "word", (), ()
 
 
+def _plurals(rng: random.Random) -> Iterator[Draft]:
+    for noun in rng.sample(list(PLURALS), len(PLURALS)):
+        yield f'What is the plural of "{noun}"?', PLURALS[noun], "word", (), ()
+
+
 def _extraction(rng: random.Random) -> Iterator[Draft]:
     while True:
         name, city, number = rng.choice(NAMES), rng.choice(CITIES), rng.randint(10000, 99999)
         email = f"{name.lower()}@{city.lower()}-mail.com"
-        weekday = rng.choice(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"])
-        question, answer = rng.choice(
+        weekday = rng.choice(WEEKDAYS)
+        simple, question, answer = rng.choice(
             [
-                ("What is the order number", str(number)),
-                ("What is the e-mail address", email),
-                ("Which weekday is named", weekday),
-                ("Which city is named", city),
+                (f"My order {number} has not arrived.", "What is the order number", str(number)),
+                (f"Please write to {email}.", "What is the e-mail address", email),
+                (f"Our shop is closed on {weekday}.", "Which weekday is named", weekday),
+                (f"The parcel was sent to {city}.", "Which city is named", city),
             ]
         )
         message = rng.choice(
             [
+                simple,
+                simple,
                 f"Order {number} was sent to {city} on {weekday}. Questions? Write to {email}.",
-                f"Please tell {email} that order {number} reaches {city} on {weekday}.",
                 f"{name} from {city} ({email}) ordered on {weekday}, number {number}.",
             ]
         )
@@ -189,17 +198,38 @@ def _extraction(rng: random.Random) -> Iterator[Draft]:
         yield f'{question} in this message? "{message}"', answer, "text", (), others
 
 
+def _reading(rng: random.Random) -> Iterator[Draft]:
+    while True:
+        (name, other), (city, home) = rng.sample(NAMES, 2), rng.sample(CITIES, 2)
+        (job, former), (day, free) = rng.sample(JOBS, 2), rng.sample(WEEKDAYS, 2)
+        drafts: list[Draft] = [
+            (f"{name} moved to {city} last year. Where does {name} live now?", city, "word", (), ()),
+            (f"{name} will arrive on {day}. On which day will {name} arrive?", day, "word", (), ()),
+            (f"{name} lives in {city} and works as a {job}. What is the job of {name}?", job, "word", (), ()),
+            (f"{name} moved from {home} to {city}. Where does {name} live now?", city, "word", (), (home,)),
+            (f"{name} is a {job} and {other} is a {former}. What is the job of {name}?", job, "word", (), (former,)),
+            (
+                f"{name} arrives on {day} and {other} on {free}. On which day does {other} arrive?",
+                free,
+                "word",
+                (),
+                (day,),
+            ),
+        ]
+        yield rng.choice(drafts)
+
+
 def _json(rng: random.Random) -> Iterator[Draft]:
     while True:
         person = {"name": rng.choice(NAMES), "age": rng.randint(19, 80), "city": rng.choice(CITIES)}
-        job = rng.choice(JOBS)
         sentence = rng.choice(
             [
+                "{name} is {age} years old and lives in {city}.",
+                "{name} is {age} years old and lives in {city}.",
                 "{name} is {age} years old, works as a {job} and lives in {city}.",
                 "At {age}, {name} moved to {city} and became a {job}.",
-                "The {job} {name}, {age}, comes from {city}.",
             ]
-        ).format(job=job, **person)
+        ).format(job=rng.choice(JOBS), **person)
         text = f'Write this as a JSON object with the keys "name", "age" and "city": {sentence}'
         yield text, json.dumps(person), "json", (), ()
 
@@ -216,6 +246,8 @@ FAMILIES: dict[str, Callable[[random.Random], Iterator[Draft]]] = {
     "yes or no": _yes_or_no,
     "sentiment": _sentiment,
     "past tense": _past_tense,
+    "plurals": _plurals,
     "extraction": _extraction,
+    "reading": _reading,
     "json": _json,
 }
