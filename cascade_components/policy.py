@@ -6,27 +6,22 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
-from cascade_components import policy_files
-from cascade_components.arrays import Floats
+from cascade_components import policy_data
 from cascade_components.cascade import Plan, QualityEstimator, Route
 from cascade_components.clustering import nearest
-from cascade_components.encoders import CachedEncoder, Encoder
-from cascade_components.evidence import Evidence
-from cascade_components.options import OptionTable
-from cascade_components.outcomes import Metric
-from cascade_components.planning import OperatingPoint, Planner, Strategy, Target
-from cascade_components.pricing import TokenPrice
-from cascade_components.quality.calibrated import CalibratedEstimator
+from cascade_components.encoders import Encoder
+from cascade_components.planning import Planner, Target
+from cascade_components.policy_data import PolicyData
 
 
 @dataclass(frozen=True)
-class CascadePolicy:
+class CascadePolicy(PolicyData):
     """What `fit` found: who starts, who is asked next, and at which threshold. Every change makes a new policy.
 
     Example:
@@ -34,33 +29,7 @@ class CascadePolicy:
         >>> print(policy.at(budget=0.002).describe())         # doctest: +SKIP
     """
 
-    encoder: CachedEncoder = field(repr=False)
-    metric: Metric
-    """Which measurement is Cost."""
-    strategy: Strategy
-    target: Target
-    """What the plan was chosen for."""
-    centroids: Floats = field(repr=False)
-    """Shape (clusters, dim)."""
-    radius: Floats = field(repr=False)
-    """Distance beyond which a query is out of the map, shape (clusters,)."""
-    evidence: Evidence = field(repr=False)
-    table: OptionTable = field(repr=False)
-    estimators: Mapping[str, CalibratedEstimator] = field(repr=False)
-    quality: str | None
-    """How estimators are made: "embedding", "foreign" (given again on load), or None."""
-    prices: Mapping[str, TokenPrice] = field(repr=False)
-    point: OperatingPoint = field(repr=False)
-    factors: Mapping[str, float] = field(default_factory=dict)
-    """A model's price as a factor on its measured cost."""
-    seed: int = 0
-
     # — what a cascade asks (the Router protocol) —
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The ladder: weakest model first."""
-        return self.table.models
 
     @property
     def strongest(self) -> str:
@@ -70,8 +39,8 @@ class CascadePolicy:
     @cached_property
     def fingerprint(self) -> str:
         """Twelve hex digits that change with anything that changes a decision."""
-        digest = hashlib.sha256(json.dumps(policy_files.facts(self), sort_keys=True).encode())
-        for name, arrays in policy_files.groups(self).items():
+        digest = hashlib.sha256(json.dumps(policy_data.facts(self), sort_keys=True).encode())
+        for name, arrays in policy_data.groups(self).items():
             for key in sorted(arrays):
                 digest.update(f"{name}.{key}".encode() + np.ascontiguousarray(arrays[key]).tobytes())
         return digest.hexdigest()[:12]
@@ -196,7 +165,7 @@ class CascadePolicy:
         Raises:
             FileExistsError: Something else than a policy lies there.
         """
-        policy_files.save(self, path)
+        policy_data.save(self, path)
 
     @classmethod
     def load(
@@ -217,7 +186,7 @@ class CascadePolicy:
             FileNotFoundError: There is no policy in this folder.
             ValueError: A file is damaged, or an encoder or estimator has to be given.
         """
-        return cls(**policy_files.load(path, encoder, quality))
+        return cls(**policy_data.load(path, encoder, quality))
 
     def describe(self) -> str:
         """A readable table: each cluster's size, plan, expected accuracy and cost."""

@@ -1,29 +1,59 @@
-"""A policy as plain data and back."""
+"""The fields of a policy, as plain data and back."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
+from cascade_components.arrays import Floats
 from cascade_components.calibration import Calibrator
 from cascade_components.cascade import QualityEstimator
 from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
 from cascade_components.evidence import Evidence
 from cascade_components.options import OptionTable
-from cascade_components.planning import OperatingPoint, Target
+from cascade_components.outcomes import Metric
+from cascade_components.planning import OperatingPoint, Strategy, Target
 from cascade_components.pricing import TokenPrice
 from cascade_components.quality.calibrated import CalibratedEstimator
 from cascade_components.storage import Arrays, read_folder, write_folder
 
-if TYPE_CHECKING:
-    from cascade_components.policy import CascadePolicy
+
+@dataclass(frozen=True)
+class PolicyData:
+    """The fields of a policy."""
+
+    encoder: CachedEncoder = field(repr=False)
+    metric: Metric
+    """Which measurement is Cost."""
+    strategy: Strategy
+    target: Target
+    """What the plan was chosen for."""
+    centroids: Floats = field(repr=False)
+    """Shape (clusters, dim)."""
+    radius: Floats = field(repr=False)
+    """Distance beyond which a query is out of the map, shape (clusters,)."""
+    evidence: Evidence = field(repr=False)
+    table: OptionTable = field(repr=False)
+    estimators: Mapping[str, CalibratedEstimator] = field(repr=False)
+    quality: str | None
+    """How estimators are made: "embedding", "foreign" (given again on load), or None."""
+    prices: Mapping[str, TokenPrice] = field(repr=False)
+    point: OperatingPoint = field(repr=False)
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """A model's price as a factor on its measured cost."""
+    seed: int = 0
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ladder: weakest model first."""
+        return self.table.models
 
 
-def facts(policy: CascadePolicy) -> dict[str, Any]:
+def facts(policy: PolicyData) -> dict[str, Any]:
     """Everything of a policy that is no array, as JSON data."""
     encoder = policy.encoder.encoder
     return {
@@ -42,7 +72,7 @@ def facts(policy: CascadePolicy) -> dict[str, Any]:
     }
 
 
-def groups(policy: CascadePolicy) -> dict[str, Arrays]:
+def groups(policy: PolicyData) -> dict[str, Arrays]:
     """The arrays of a policy, by file."""
     named: dict[str, Arrays] = {
         "clusters": {"centroids": policy.centroids, "radius": policy.radius},
@@ -55,7 +85,7 @@ def groups(policy: CascadePolicy) -> dict[str, Arrays]:
     return named
 
 
-def save(policy: CascadePolicy, path: str | os.PathLike[str]) -> None:
+def save(policy: PolicyData, path: str | os.PathLike[str]) -> None:
     """Write the policy's folder."""
     write_folder(path, facts(policy), groups(policy))
 
@@ -65,7 +95,7 @@ def load(
     encoder: Encoder | None,
     quality: QualityEstimator | Mapping[str, QualityEstimator] | None,
 ) -> dict[str, Any]:
-    """Read a policy's folder into the fields of `CascadePolicy`."""
+    """Read a policy's folder into the fields of `PolicyData`."""
     data, arrays = read_folder(path)
     models = tuple(data["models"])
     cached = CachedEncoder(_encoder(data["encoder"], encoder, path))
