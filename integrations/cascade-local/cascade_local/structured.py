@@ -1,5 +1,6 @@
 """Answers in the shape of a schema: llama.cpp lets the model choose only tokens that fit."""
 
+import json
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -46,6 +47,15 @@ def constrained(
 
 def _require_whole(message: AIMessage) -> AIMessage:
     """Raise if the answer was cut off: what can still be read of it would look whole."""
-    if message.response_metadata.get("finish_reason") == "length":
+    if message.response_metadata.get("finish_reason") == "length" and not _is_json(str(message.text)):
         raise OutputParserException("the answer was cut off before its JSON was complete; raise max_tokens")
     return message
+
+
+def _is_json(text: str) -> bool:
+    """Whether the text is one complete JSON value; white space after it is what small models like to go on with."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
