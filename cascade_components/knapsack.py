@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from cascade_components.arrays import Floats, Labels
 
 _TIE = 1e-12
-_SECONDS = 1.0
+_MOST_STATES = 10_000
+"""Partial choices kept; more of them are cut off, and the gap says what that may have cost."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def shadow_price(value: Floats, cost: Floats, weights: Floats, spent: float) -> 
     return 0.0
 
 
-def _prefixes(cheapest: Labels, steps: list[Step]) -> Any:
+def _prefixes(cheapest: Labels, steps: list[Step]) -> Iterator[Labels]:
     options = cheapest.copy()
     yield options.copy()
     for step in steps:
@@ -121,46 +122,68 @@ def _total(per_query: Floats, weights: Floats, options: Labels) -> float:
 
 
 def _solve(objective: Floats, burden: Floats, weights: Floats, limit: float, known: Labels) -> Choice:
-    """Minimise the objective with the burden at or below the limit, over options that no other one dominates."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import csr_array
+    """Minimise the objective with the burden at or below the limit; `known` is a choice that holds.
 
-    pairs = [(o, c) for c in range(len(weights)) for o in _efficient(objective[:, c], burden[:, c])]
-    option, cluster = np.array(pairs).T
-    scale = [max(float(np.ptp(table)), _TIE) for table in (objective, burden)]
-    shift = [float(table.min()) for table in (objective, burden)]
-    goal = weights[cluster] * (objective[option, cluster] - shift[0]) / scale[0]
-    load = weights[cluster] * (burden[option, cluster] - shift[1]) / scale[1]
-    one_each = csr_array((np.ones(len(pairs)), (cluster, np.arange(len(pairs)))), shape=(len(weights), len(pairs)))
-    found = milp(
-        goal,
-        integrality=np.ones(len(pairs)),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(one_each, 1, 1),
-            LinearConstraint(load[None], -np.inf, (limit - shift[1]) / scale[1]),
-        ],
-        options={"time_limit": _SECONDS, "mip_rel_gap": 0.0},
-    )
-    bound = -np.inf if found.mip_dual_bound is None else found.mip_dual_bound * scale[0] + shift[0]
-    options = known
-    if found.x is not None:
-        chosen = np.empty(len(weights), np.intp)
-        picked = np.flatnonzero(found.x > 0.5)
-        chosen[cluster[picked]] = option[picked]
-        # The solver works to a tolerance of 1e-6: what it found must hold exactly, and beat what was known.
-        holds = _total(burden, weights, chosen) <= limit + _TIE + 1e-9 * abs(limit)
-        if holds and _total(objective, weights, chosen) < _total(objective, weights, known) - _TIE:
-            options = chosen
-    gap = _total(objective, weights, options) - bound
-    return Choice(options, 0.0 if gap < 1e-6 * scale[0] else float(gap))
+    Partial choices are extended cluster by cluster (Nemhauser and Ullmann 1969). One that costs more and gives less
+    than another, or whose convex bound cannot beat what is known, is dropped; both are exact.
+    """
+    loss, load = weights * objective, weights * burden
+    bounds = _bounds(loss, load)
+    incumbent = _total(objective, weights, known) - _TIE
+    room = limit + _TIE + 1e-9 * abs(limit)
+    losses, loads = np.zeros(1), np.zeros(1)
+    history: list[tuple[Labels, Labels]] = []
+    cut_off = np.inf
+    for cluster in range(len(weights)):
+        options = np.array(_efficient(objective[:, cluster], burden[:, cluster]))
+        losses = (losses[:, None] + loss[options, cluster]).ravel()
+        loads = (loads[:, None] + load[options, cluster]).ravel()
+        bound = losses + bounds[cluster + 1](room - loads)
+        promising = np.flatnonzero(bound < incumbent)
+        order = promising[np.lexsort((losses[promising], loads[promising]))]
+        best_before = np.minimum.accumulate(np.concatenate([[np.inf], losses[order]]))[:-1]
+        order = order[losses[order] < best_before]
+        if len(order) > _MOST_STATES:
+            ranked = order[np.argsort(bound[order], kind="stable")]
+            cut_off = min(cut_off, float(bound[ranked[_MOST_STATES]]))
+            order = np.sort(ranked[:_MOST_STATES])
+        history.append((order // len(options), options[order % len(options)]))
+        losses, loads = losses[order], loads[order]
+    if not len(losses):
+        return Choice(known, max(0.0, float(incumbent - cut_off)))
+    state, chosen = int(losses.argmin()), np.empty(len(weights), np.intp)
+    gap = max(0.0, float(losses[state] - cut_off))
+    for cluster in reversed(range(len(weights))):
+        before, option = history[cluster]
+        chosen[cluster], state = option[state], int(before[state])
+    return Choice(chosen, gap)
+
+
+def _bounds(loss: Floats, load: Floats) -> list[Callable[[Floats], Floats]]:
+    """The least loss that the clusters not yet decided can have in the room left, for each number of decided ones.
+
+    By their convex hulls; infinite where they do not fit.
+    """
+    lightest, steps = front_steps(-loss, load)
+    clusters = loss.shape[1]
+
+    def bound(first: int) -> Callable[[Floats], Floats]:
+        others = np.arange(first, clusters)
+        at = dict(zip(others.tolist(), lightest[first:].tolist(), strict=True))
+        knots = [(float(load[lightest[others], others].sum()), float(loss[lightest[others], others].sum()))]
+        for step in steps:
+            if step.cluster >= first:
+                before, after = (at[step.cluster], step.cluster), (step.option, step.cluster)
+                knots.append((knots[-1][0] + load[after] - load[before], knots[-1][1] + loss[after] - loss[before]))
+                at[step.cluster] = step.option
+        x, y = np.array(knots).T
+        return lambda room: np.where(room < x[0] - _TIE, np.inf, np.interp(room, x, y))
+
+    return [bound(first) for first in range(clusters + 1)]
 
 
 def _efficient(objective: Floats, burden: Floats) -> list[int]:
     """Options that none beats in both; of equals the first."""
-    order = sorted(range(len(objective)), key=lambda o: (burden[o], objective[o], o))
-    kept: list[int] = []
-    for option in order:
-        if not kept or objective[option] < objective[kept[-1]] - _TIE:
-            kept.append(option)
-    return kept
+    order = np.lexsort((np.arange(len(objective)), objective, burden))
+    best_before = np.minimum.accumulate(np.concatenate([[np.inf], objective[order]]))[:-1]
+    return [int(option) for option in order[objective[order] < best_before - _TIE]]
