@@ -14,6 +14,8 @@ MIN_CLUSTER = 20
 COST_WEIGHTS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 
 _FOLDS = 4
+_REPEATS = 4
+"""With few queries one division into folds is luck."""
 _ENOUGH = 4000
 """Queries beyond which more change the choice no further; a sample is taken."""
 
@@ -33,10 +35,10 @@ def best_cluster_count(vectors: Floats, correct: Floats, cost: Floats, *, seed: 
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(vectors))[:_ENOUGH]
     vectors, correct, cost = vectors[sample], correct[sample], cost[sample]
-    fold = rng.permutation(len(vectors)) % _FOLDS
+    folds = [rng.permutation(len(vectors)) % _FOLDS for _ in range(max(1, min(_REPEATS, 2000 // len(vectors))))]
     largest = min(len(vectors) // MIN_CLUSTER, len(np.unique(vectors, axis=0)) * (_FOLDS - 1) // _FOLDS)
     candidates = [k for k in CANDIDATES if k <= max(1, largest)]
-    return max(candidates, key=lambda k: _utility(k, vectors, correct, cost, fold, seed))
+    return max(candidates, key=lambda k: sum(_utility(k, vectors, correct, cost, fold, seed) for fold in folds))
 
 
 def _utility(k: int, vectors: Floats, correct: Floats, cost: Floats, fold: Labels, seed: int) -> float:
