@@ -27,7 +27,7 @@ from cascade_components.outcomes import Metric, Outcome, load_outcomes
 from cascade_components.planning import Planner, Strategy, Target
 from cascade_components.policy import CascadePolicy
 from cascade_components.pricing import token_price
-from cascade_components.quality.calibrated import CalibratedEstimator
+from cascade_components.quality.calibrated import CalibratedEstimator, gate_scores
 from cascade_components.quality.features import readable_text
 from cascade_components.quality.training import train_out_of_fold
 from cascade_components.tables import OutcomeTable
@@ -247,7 +247,7 @@ def _train(
     trained, raw = train_out_of_fold(fresh, queries, answers, labels, groups, seed=seed)
     # The paper accepts at 0.5 of the raw score.
     calibrator = Calibrator() if strategy == "sequential" else fit_calibrator(raw, labels)
-    return CalibratedEstimator(trained, calibrator), calibrator(raw)
+    return CalibratedEstimator(trained, calibrator), gate_scores(calibrator(raw), answers)
 
 
 def _fresh(quality: str | QualityEstimator, encoder: CachedEncoder, strategy: Strategy, seed: int) -> QualityEstimator:

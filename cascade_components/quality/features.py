@@ -19,6 +19,8 @@ FEATURES = (
     "truncated",
     "empty",
     "repetition",
+    "copied",
+    "new_words",
     "mean_logprob",
     "min_logprob",
     "first_logprob",
@@ -30,6 +32,7 @@ FEATURES = (
 LAST_WORDS = 1000
 """How much of a long answer is read, from its end (arXiv 2606.27457)."""
 
+_WORD = re.compile(r"[^\W_]+")
 _REASONING = re.compile(r"^.*(?:</think>|</thinking>|<channel\|>)", re.DOTALL)
 
 
@@ -55,7 +58,9 @@ def answer_features(queries: Sequence[str], answers: Sequence[Answer]) -> Floats
 
 def _row(query: str, answer: Answer) -> list[float]:
     text = readable_text(answer)
-    words = text.lower().split()
+    words = _WORD.findall(text.lower())
+    asked = set(_WORD.findall(query.lower()))
+    new = [word for word in words if word not in asked]
     return [
         math.log1p(len(query.split())),
         math.log1p(len(words)),
@@ -64,6 +69,8 @@ def _row(query: str, answer: Answer) -> list[float]:
         float(answer.finish_reason in ("length", "max_tokens")),
         float(not words),
         1 - len(set(words)) / max(1, len(words)),
+        1 - len(new) / max(1, len(words)),
+        math.log1p(len(new)),
         *_confidence(answer.token_logprobs),
         *_confidence(answer.token_margins)[:2],
     ]

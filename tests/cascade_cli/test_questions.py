@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from cascade_cli.questions import FAMILIES, Question, generate_questions, grade, split_of
+from cascade_cli.questions import FAMILIES, Question, generate_questions, grade, split_questions
 
 QUESTIONS = generate_questions()
 BY_FAMILY = {family: [q for q in QUESTIONS if q.family == family] for family in FAMILIES}
@@ -17,11 +17,11 @@ def test_the_set_is_the_same_every_time_and_no_text_stands_twice():
 
 
 def test_every_family_is_in_every_split():
-    counts = Counter((question.family, split_of(question)) for question in QUESTIONS)
-    assert {family for family, _ in counts} == set(FAMILIES)
-    assert all(counts[family, split] >= 2 for family in FAMILIES for split in ("train", "validation", "test"))
-    share = sum(split_of(question) == "test" for question in QUESTIONS) / len(QUESTIONS)
-    assert 0.3 < share < 0.4
+    parts = split_questions(QUESTIONS)
+    shares = {"train": 20, "validation": 6, "test": 14}
+    for name, share in shares.items():
+        assert Counter(question.family for question in parts[name]) == dict.fromkeys(FAMILIES, share)
+    assert {question.id for part in parts.values() for question in part} == {question.id for question in QUESTIONS}
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.id)

@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 
 import cascade_components as cc
-from cascade_cli.questions import generate_questions, grade, split_of
+from cascade_cli.questions import generate_questions, grade, split_questions
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_one_command_fits_measures_and_answers_live():
     done = run("--json", "--ask", "What is the capital of Poland?", "--ask", "What is the plural of mouse?")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    test_questions = [question for question in generate_questions() if split_of(question) == "test"]
+    test_questions = split_questions(generate_questions())["test"]
     assert found["questions"] == len(test_questions)
     assert found["pool"] == ["smollm2-135m", "qwen2.5-0.5b"]
     results = found["results"]

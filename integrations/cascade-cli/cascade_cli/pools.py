@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cascade_components.outcomes import Metric
+
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-MAX_TOKENS = 48
-"""Output tokens of one quickstart answer: the questions have short ones."""
+MAX_TOKENS = 96
+"""Output tokens of one quickstart answer, at most: the questions have short ones."""
 
 STOP = ["\n\n"]
 """Small models answer first, and ramble after a blank line."""
@@ -25,7 +27,7 @@ class Pool:
     """Price of an input and of an output token; empty: unknown, latency serves as cost."""
 
     @property
-    def metric(self) -> str:
+    def metric(self) -> Metric:
         """Which measurement is Cost."""
         return "cost_usd" if self.usd_per_token else "e2el_ms"
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 import cascade_components as cc
-from cascade_cli.comparison import compare
+from cascade_cli.comparison import RETENTIONS, compare
 from cascade_cli.pools import Pool, make_pool
-from cascade_cli.questions import Question, generate_questions, grade, split_of
+from cascade_cli.questions import Question, generate_questions, grade, split_questions
 
 RECORDED = "outcomes.jsonl.gz"
 """Our recorded outcomes of the embedded pool, made by `cascade quickstart --recapture`."""
@@ -37,12 +37,13 @@ def run_quickstart(
     asked = generate_questions()
     pool = make_pool(names, prices)
     outcomes = _outcomes(pool, asked, console, recapture=recapture)
-    test_ids = {question.id for question in asked if split_of(question) == "test"}
+    test_ids = {question.id for question in split_questions(asked)["test"]}
     console.print(f"[bold]fit[/] on {len(outcomes.queries) - len(test_ids)} questions …")
     started = time.perf_counter()
     policy = cc.fit(
         outcomes.where(lambda row: row.query_id not in test_ids),
-        cost=pool.metric,  # type: ignore[arg-type]
+        cost=pool.metric,
+        retention=RETENTIONS["cascade"],
         progress=show,
     )
     policy.save(_cache() / "policy")
@@ -91,15 +92,11 @@ def _outcomes(pool: Pool, asked: Sequence[Question], console: Console, *, recapt
 
 
 def _chosen(asked: Sequence[Question], questions: Sequence[str] | None) -> list[tuple[str, Question | None]]:
-    """The user's questions, or a dozen test questions, one family after the other."""
+    """The user's questions, or a dozen test questions of as many families."""
     if questions:
         return [(question, None) for question in questions]
-    by_family: dict[str, list[Question]] = {}
-    for question in asked:
-        if split_of(question) == "test":
-            by_family.setdefault(question.family, []).append(question)
-    first = [group[0] for group in by_family.values()] + [group[1] for group in by_family.values()]
-    return [(question.text, question) for question in first[:LIVE]]
+    first = {question.family: question for question in split_questions(asked)["test"]}
+    return [(question.text, question) for question in list(first.values())[:LIVE]]
 
 
 def _answer_live(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from cascade_cli.questions.facts import (
@@ -54,10 +54,20 @@ def generate_questions(seed: int = 0) -> list[Question]:
     return questions
 
 
-def split_of(question: Question) -> Split:
-    """Half train, 15 % validation, 35 % test; by the question's id, so that it never moves."""
-    share = int.from_bytes(hashlib.sha256(question.id.encode()).digest()[:4]) / 2**32
-    return "train" if share < 0.5 else "validation" if share < 0.65 else "test"
+def split_questions(questions: Sequence[Question]) -> dict[Split, list[Question]]:
+    """Half of each family for training, 15 % for validation, 35 % for the test, in the order of hashed ids.
+
+    Within the family, so that a split asks what the others ask.
+    """
+    parts: dict[Split, list[Question]] = {"train": [], "validation": [], "test": []}
+    for family in FAMILIES:
+        group = [question for question in questions if question.family == family]
+        group.sort(key=lambda question: hashlib.sha256(question.id.encode()).digest())
+        first, second = round(0.5 * len(group)), round(0.65 * len(group))
+        parts["train"] += group[:first]
+        parts["validation"] += group[first:second]
+        parts["test"] += group[second:]
+    return parts
 
 
 def _sums(rng: random.Random) -> Iterator[Draft]:
