@@ -9,7 +9,7 @@ from cascade_components.clustering import QueryClusterer
 from cascade_components.pool import shrink
 
 CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-MIN_CLUSTER = 30
+MIN_CLUSTER = 50
 """Training queries per cluster below which a candidate is not tried: plans made for fewer are won by luck."""
 COST_WEIGHTS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 
