@@ -58,7 +58,7 @@ class Region:
             inside = [number for number in candidates if self.low < number < self.high]
             if inside:
                 return inside[0]
-        return (self.low + self.high) / 2
+        return 2 * self.low if math.isinf(self.high) else (self.low + self.high) / 2
 
 
 def route(stats: PoolStats, cost_weight: float, *, error_tol: float = ERROR_TOL) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ def crossovers(stats: PoolStats) -> list[Crossover]:
     found = []
     for cluster, error in enumerate(stats.error.T):
         for a, b in combinations(range(len(cost)), 2):
-            if cost[a] != cost[b]:
+            if abs(cost[a] - cost[b]) > _EPS:  # closer costs are equal but for rounding
                 at = round(float((error[a] - error[b]) / (cost[b] - cost[a])), 12)
                 if at > 0:
                     found.append(Crossover(cluster, (stats.models[a], stats.models[b]), at))

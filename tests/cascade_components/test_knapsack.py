@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_components.knapsack import best_at_price, front_steps, least_cost, most_value, shadow_price
@@ -34,7 +34,6 @@ def total(table, weights, options):
     return weights @ table[options, np.arange(len(weights))]
 
 
-@settings(deadline=None)
 @given(problems())
 def test_most_value_is_the_optimum(problem):
     value, cost, weights, share = problem
@@ -48,7 +47,6 @@ def test_most_value_is_the_optimum(problem):
     assert found.gap == 0
 
 
-@settings(deadline=None)
 @given(problems())
 def test_least_cost_is_the_optimum(problem):
     value, cost, weights, share = problem

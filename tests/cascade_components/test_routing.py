@@ -87,8 +87,8 @@ def test_tpot_of_an_escalated_answer_charges_the_discarded_tokens():
     assert escalated_cost("tpot_ms", 10.0, 20.0, np.nan, 1) == pytest.approx(30.0)
 
 
-errors = st.floats(0, 1, allow_nan=False)
-costs = st.floats(0.01, 100, allow_nan=False)
+errors = st.integers(0, 1000).map(lambda wrong: wrong / 1000)
+costs = st.integers(1, 10_000).map(lambda cents: cents / 100)
 
 
 @st.composite
