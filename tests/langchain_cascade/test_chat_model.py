@@ -154,9 +154,10 @@ def test_without_text_to_route_the_strongest_is_asked(make, messages):
     assert "no text to route" in trace["reason"]
 
 
-def test_nothing_at_all_is_an_error(make):
+@pytest.mark.parametrize("blank", ["", " \n "])
+def test_nothing_at_all_is_an_error(make, blank):
     with pytest.raises(ValueError, match="nothing to answer"):
-        make().invoke("")
+        make().invoke(blank)
 
 
 def tool_loop(model_name):

@@ -48,12 +48,12 @@ def whole_text(messages: Sequence[BaseMessage]) -> str:
     """A conversation's text where its last human turn has none; else what it shows, such as "[image]".
 
     Raises:
-        ValueError: The conversation is empty.
+        ValueError: The conversation is empty, or blank.
     """
     text = "\n".join(filter(None, (str(message.text).strip() for message in messages)))
     if text:
         return text
-    kinds = {str(block["type"]) for message in messages for block in message.content_blocks}
+    kinds = {str(block["type"]) for message in messages for block in message.content_blocks} - {"text"}
     if not kinds:
         msg = "There is nothing to answer: no message has any content."
         raise ValueError(msg)
