@@ -34,6 +34,8 @@ def test_a_margin_needs_two_candidates_for_every_token():
     content = [{"token": "4", "logprob": -0.1, "top_logprobs": [{"token": "4", "logprob": -0.1}]}]
     assert answer_of(AIMessage("4", response_metadata={"logprobs": content}), "m").token_margins is None
     assert answer_of(AIMessage("4", response_metadata={"logprobs": content}), "m").token_logprobs == (-0.1,)
+    content[0]["top_logprobs"].append({"token": "5", "logprob": None})
+    assert answer_of(AIMessage("4", response_metadata={"logprobs": content}), "m").token_margins is None
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,8 @@ def test_a_margin_needs_two_candidates_for_every_token():
     [
         ({"finish_reason": "length"}, {}, "length"),
         ({"stop_reason": "max_tokens"}, {}, "length"),
+        ({"stop_reason": "stop_sequence"}, {}, "stop"),
+        ({"stop_reason": "tool_use"}, {}, "tool_calls"),
         ({"done_reason": "stop"}, {}, "stop"),
         ({"finish_reason": "stop"}, {"refusal": "No."}, "refusal"),
     ],

@@ -32,6 +32,8 @@ class Echo(BaseChatModel):
 
     asked: list = Field(default_factory=list)
     fails_at: str | None = None
+    error: BaseException = TimeoutError("too slow")
+    reports_usage: bool = True
 
     @property
     def _llm_type(self):
@@ -43,9 +45,9 @@ class Echo(BaseChatModel):
     def _stream(self, messages, stop=None, run_manager=None, **kwargs):
         text = messages[-1].text
         if text == self.fails_at:
-            raise TimeoutError("too slow")
+            raise self.error
         self.asked.append(text)
-        usage = {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6}
+        usage = {"input_tokens": 4, "output_tokens": 2, "total_tokens": 6} if self.reports_usage else None
         yield ChatGenerationChunk(message=AIMessageChunk("What "))
         yield ChatGenerationChunk(message=AIMessageChunk(text.removeprefix("What "), usage_metadata=usage))
 
@@ -92,13 +94,63 @@ def test_a_model_that_fails_is_no_wrong_answer(tmp_path):
     assert len(run(path, models={"small": Echo()})) == 4
 
 
-def test_a_broken_line_is_named(tmp_path):
+def test_an_interrupt_ends_at_once_and_keeps_what_was_captured(tmp_path):
+    path = tmp_path / "o.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(path, models={"small": Echo(fails_at="What is 2?", error=KeyboardInterrupt())})
+    model = Echo()
+    assert len(run(path, models={"small": model})) == 4
+    assert model.asked == ["What is 2?", "What is 3?"]
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\r", "é", "\n"])
+def test_an_answer_may_hold_any_character(tmp_path, character):
+    path, questions = tmp_path / "o.jsonl", [Asked("q0", f"What {character} is?"), Asked("q1", "What?")]
+    first = run(path, questions=questions)
+    small, large = Echo(), Echo()
+    assert run(path, questions=questions, models={"small": small, "large": large}) == first
+    assert small.asked == large.asked == []
+    assert [row.output for row in cc.load_outcomes(path)] == [row["output"] for row in first]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense",
+        b"",
+        b"[1]",
+        b'{"query_id": "q1", "model": "small"}',
+        b'{"query_id": "q1", "query": "What is 1?"}',
+        b'{"query_id": "q1", "query": "What is 1?", "model": []}',
+        b'{"query_id": "q1", "query": "\xff", "model": "small"}',
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, line):
     path = tmp_path / "o.jsonl"
     run(path)
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0], "nonsense", *lines[2:]]) + "\n")
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]) + b"\n")
     with pytest.raises(ValueError, match=r"o\.jsonl, line 2 is no outcome"):
         run(path)
+
+
+def test_rows_of_other_models_and_questions_stay_in_the_file_and_out_of_the_result(tmp_path):
+    path = tmp_path / "o.jsonl"
+    run(path)
+    rows = run(path, models={"small": Echo()}, questions=iter(QUESTIONS[:2]))
+    assert [(row["query_id"], row["model"]) for row in rows] == [("q0", "small"), ("q1", "small")]
+    assert len(path.read_text().splitlines()) == 8
+
+
+def test_an_id_that_stands_twice_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="question id 'q0' stands twice"):
+        run(tmp_path / "o.jsonl", questions=[QUESTIONS[0], Asked("q0", "Something else?")])
+
+
+def test_without_a_token_count_there_is_no_time_per_token_and_no_cost(tmp_path):
+    (row,) = run(tmp_path / "o.jsonl", questions=QUESTIONS[:1], models={"small": Echo(reports_usage=False)})
+    assert {"tpot_ms", "cost_usd", "input_tokens", "output_tokens"}.isdisjoint(row)
+    assert row["ttft_ms"] <= row["e2el_ms"]
 
 
 def test_a_file_of_other_questions_is_refused(tmp_path):

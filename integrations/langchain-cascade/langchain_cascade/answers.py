@@ -9,7 +9,14 @@ from langchain_core.messages import AIMessage
 
 from cascade_components.answers import Answer
 
-_FINISH_REASONS = {"max_tokens": "length", "MAX_TOKENS": "length", "end_turn": "stop", "STOP": "stop"}
+_FINISH_REASONS = {
+    "max_tokens": "length",
+    "MAX_TOKENS": "length",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "STOP": "stop",
+    "tool_use": "tool_calls",
+}
 """Other providers' words for OpenAI's."""
 
 
@@ -41,7 +48,8 @@ def _tokens(message: AIMessage) -> list[dict[str, Any]]:
 
 
 def _margins(tokens: list[dict[str, Any]]) -> tuple[float, ...] | None:
-    best = [sorted((top["logprob"] for top in token.get("top_logprobs") or []), reverse=True)[:2] for token in tokens]
+    found = [[top.get("logprob") for top in token.get("top_logprobs") or []] for token in tokens]
+    best = [sorted((given for given in tops if given is not None), reverse=True)[:2] for tops in found]
     if not best or any(len(pair) < 2 for pair in best):
         return None
     return tuple(round(math.exp(first) - math.exp(second), 4) for first, second in best)

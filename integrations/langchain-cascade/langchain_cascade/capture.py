@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -34,7 +34,7 @@ Q = TypeVar("Q", bound=CaptureQuestion)
 
 def capture(
     models: Mapping[str, BaseChatModel],
-    questions: Sequence[Q],
+    questions: Iterable[Q],
     path: str | os.PathLike[str],
     *,
     grade: Callable[[Q, str], float | bool],
@@ -59,16 +59,16 @@ def capture(
     Raises:
         RuntimeError: A model failed; the message names it and the question, the cause is chained. What was captured
             is kept.
-        ValueError: The file has a broken line, or belongs to other questions.
+        ValueError: The file has a broken line, or belongs to other questions; or a question's id stands twice.
 
     Example:
         >>> rows = capture({"small": small}, questions, "outcomes.jsonl", grade=my_grader)   # doctest: +SKIP
     """
     from tqdm import tqdm
 
-    file = Path(path)
-    rows = {(row["query_id"], row["model"]): row for row in _kept(file, questions)}
-    missing = [(name, question) for name in models for question in questions if (question.id, name) not in rows]
+    file, asked = Path(path), list(questions)
+    rows = _kept(file, _texts(asked))
+    missing = [(name, question) for name in models for question in asked if (question.id, name) not in rows]
     with file.open("a", encoding="utf-8") as log:
         for name, question in tqdm(missing, desc="capture", unit="answer", disable=None if progress else True):
             row = _ask(models[name], name, question, grade, (prices or {}).get(name))
@@ -76,30 +76,39 @@ def capture(
             log.flush()
             os.fsync(log.fileno())
             rows[question.id, name] = row
-    return [rows[question.id, name] for name in models for question in questions]
+    return [rows[question.id, name] for name in models for question in asked]
 
 
-def _kept(file: Path, questions: Sequence[CaptureQuestion]) -> Iterator[dict[str, Any]]:
+def _texts(questions: Sequence[CaptureQuestion]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for question in questions:
+        if question.id in texts:
+            msg = f"question id {question.id!r} stands twice; give each question its own id."
+            raise ValueError(msg)
+        texts[question.id] = question.text
+    return texts
+
+
+def _kept(file: Path, texts: Mapping[str, str]) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows captured earlier. A last line that was cut off by a crash is dropped from the file."""
-    if not file.exists():
-        return
-    texts = {question.id: question.text for question in questions}
-    content = file.read_bytes()
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    content = file.read_bytes() if file.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:
         os.truncate(file, len(whole))
-    for number, line in enumerate(whole.decode("utf-8").splitlines(), 1):
+    # Cut at line feeds alone: `str.splitlines` would also cut at U+2028, which may stand in an answer.
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
             row = json.loads(line)
-            known = texts.get(row["query_id"])
+            name, text = row["query_id"], row["query"]
+            rows[name, row["model"]] = row
         except (ValueError, KeyError, TypeError):
             msg = f"{file}, line {number} is no outcome; mend or delete the line, or choose another path."
             raise ValueError(msg) from None
-        if known is not None and known != row["query"]:
-            msg = f"{file}, line {number}: question {row['query_id']!r} had another text; choose another path."
+        if texts.get(name, text) != text:
+            msg = f"{file}, line {number}: question {name!r} had another text; choose another path."
             raise ValueError(msg)
-        if known is not None:
-            yield row
+    return rows
 
 
 def _ask(
@@ -118,7 +127,8 @@ def _ask(
     ended = time.perf_counter()
     message = whole if isinstance(whole, AIMessageChunk) else AIMessage("")
     answer, usage = answer_of(message, name), message.usage_metadata
-    ttft = 1000 * ((first or ended) - started)
+    ttft, e2el = 1000 * ((first or ended) - started), 1000 * (ended - started)
+    tokens = answer.output_tokens
     row = {
         "query_id": question.id,
         "query": question.text,
@@ -126,10 +136,10 @@ def _ask(
         "output": answer.text,
         "correct": float(grade(question, answer.text)),
         "input_tokens": usage["input_tokens"] if usage else None,
-        "output_tokens": answer.output_tokens,
+        "output_tokens": tokens,
         "ttft_ms": round(ttft, 3),
-        "tpot_ms": round((1000 * (ended - started) - ttft) / max(1, (answer.output_tokens or 1) - 1), 3),
-        "e2el_ms": round(1000 * (ended - started), 3),
+        "tpot_ms": None if tokens is None else round((e2el - ttft) / max(1, tokens - 1), 3),
+        "e2el_ms": round(e2el, 3),
         "cost_usd": usage["input_tokens"] * price[0] + usage["output_tokens"] * price[1] if usage and price else None,
         "finish_reason": answer.finish_reason,
         "token_logprobs": answer.token_logprobs,
