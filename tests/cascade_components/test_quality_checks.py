@@ -39,6 +39,30 @@ def test_unknown_tools_are_not_checked_where_the_tools_are_not_known():
     assert failed_checks(called("subtract", None)) == ("invalid_tool_call",)
 
 
+@pytest.mark.parametrize(
+    ("answer", "failed"),
+    [
+        (called("add", {"a": 1, "b": 2}), ("repeated_tool_call",)),
+        (called("add", {"b": 2, "a": 1}), ("repeated_tool_call",)),
+        (called("anything", {}), ("repeated_tool_call",)),
+        (called("add", {"a": 2, "b": 1}), ()),
+        (called("anything", {"a": 1, "b": 2}), ()),
+        (called("gone", {}), ("unknown_tool", "repeated_tool_call")),
+        (Answer("3"), ()),
+    ],
+)
+def test_a_call_whose_result_was_seen_is_not_made_again(answer, failed):
+    made = [{"name": "add", "args": {"a": 1, "b": 2}}, {"name": "anything", "args": {}}, {"name": "gone", "args": {}}]
+    assert failed_checks(answer, tools=TOOLS, made_calls=made) == failed
+
+
+def test_the_order_of_the_checks():
+    answer = Answer("", finish_reason="length", tool_calls=({"name": "add", "args": {}},))
+    made = [{"name": "add", "args": {}}]
+    failed = ("truncated", "invalid_tool_call", "repeated_tool_call", "unparsable")
+    assert failed_checks(answer, tools=TOOLS, parsed=False, made_calls=made) == failed
+
+
 def test_an_answer_that_did_not_parse():
     assert failed_checks(Answer("{"), parsed=False) == ("unparsable",)
 
