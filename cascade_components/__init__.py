@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cascade_components.answers import Answer
-    from cascade_components.cascade import AllModelsFailed, Cascade, Plan, QualityEstimator, Route, Router, Trace
+    from cascade_components.cascade import AllModelsFailed, Cascade, QualityEstimator, Router
     from cascade_components.encoders import Encoder, SentenceTransformerEncoder
     from cascade_components.evaluation import Evaluation, evaluate, sweep
     from cascade_components.fitting import add_model, fit
     from cascade_components.outcomes import Outcome, Outcomes, load_outcomes
     from cascade_components.policy import CascadePolicy
+    from cascade_components.pricing import TokenPrice
     from cascade_components.quality.head import EmbeddingHead
+    from cascade_components.spending import SpendLimit, SpendLimitError
+    from cascade_components.trace import EarlyRelease, Plan, Route, Trace
 
 __version__ = "0.1.0"
 
@@ -30,17 +33,21 @@ _HOMES = {
     "Answer": "answers",
     "Cascade": "cascade",
     "CascadePolicy": "policy",
+    "EarlyRelease": "trace",
     "EmbeddingHead": "quality.head",
     "Encoder": "encoders",
     "Evaluation": "evaluation",
     "Outcome": "outcomes",
     "Outcomes": "outcomes",
-    "Plan": "cascade",
+    "Plan": "trace",
     "QualityEstimator": "cascade",
-    "Route": "cascade",
+    "Route": "trace",
     "Router": "cascade",
     "SentenceTransformerEncoder": "encoders",
-    "Trace": "cascade",
+    "SpendLimit": "spending",
+    "SpendLimitError": "spending",
+    "TokenPrice": "pricing",
+    "Trace": "trace",
     "add_model": "fitting",
     "evaluate": "evaluation",
     "fit": "fitting",
@@ -50,8 +57,11 @@ _HOMES = {
 
 _ELSEWHERE = {
     "CascadeChatModel": ("langchain_cascade", "langchain"),
+    "CascadeDecisionModel": ("langchain_cascade", "langchain"),
+    "CascadeMiddleware": ("langchain_cascade", "langchain"),
     "ChatLocal": ("cascade_local", "local"),
     "capture": ("langchain_cascade", "langchain"),
+    "sanitize_history": ("langchain_cascade", "langchain"),
 }
 
 __all__ = [
@@ -59,6 +69,7 @@ __all__ = [
     "Answer",
     "Cascade",
     "CascadePolicy",
+    "EarlyRelease",
     "EmbeddingHead",
     "Encoder",
     "Evaluation",
@@ -69,6 +80,9 @@ __all__ = [
     "Route",
     "Router",
     "SentenceTransformerEncoder",
+    "SpendLimit",
+    "SpendLimitError",
+    "TokenPrice",
     "Trace",
     "add_model",
     "evaluate",

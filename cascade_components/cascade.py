@@ -7,39 +7,14 @@ can drive one `Cascade`. The adapters only call the models that the traces name.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cascade_components.answers import Answer
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a cluster's queries get: a start model and, where it is gated, whom to ask when the answer is weak."""
-
-    start: str
-    target: str | None = None
-    """The model asked when the start model's answer is judged weak; None: the answer stands."""
-    threshold: float | None = None
-    """Accept the start model's answer at P(correct) >= threshold."""
-
-    def __str__(self) -> str:
-        return self.start if self.target is None else f"{self.start} → {self.target} below {self.threshold:.2f}"
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A router's decision for one query."""
-
-    plan: Plan
-    cluster: int | None
-    """The query's cluster; None where the query is out of the map."""
-    distance: float
-    """Euclidean distance to the nearest centroid."""
-    reason: str
+from cascade_components.trace import EarlyRelease, Plan, Route, Trace
 
 
 class QualityEstimator(Protocol):
@@ -51,7 +26,11 @@ class QualityEstimator(Protocol):
 
 
 class Router(Protocol):
-    """What a cascade needs to know: the ladder, a plan for each query, an estimator for each model's answers."""
+    """What a cascade needs to know: the ladder, a plan for each query, an estimator for each model's answers.
+
+    A router may also have `early_release(query, answer, threshold) -> EarlyRelease | None`, which reads an answer so
+    far; without it no answer is ever released early.
+    """
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -74,67 +53,6 @@ class Router(Protocol):
 
 class AllModelsFailed(ExceptionGroup[Exception]):
     """No model of the cascade could answer; `exceptions` holds each model's own error."""
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Where one query stands in the cascade, and why. Immutable: each step returns a new trace."""
-
-    query: str = field(repr=False)
-    model: str
-    """The model to ask now; once `done`, the model whose answer stands."""
-    path: tuple[str, ...]
-    """Every model asked, in order, the current one last."""
-    done: bool
-    cluster: int | None
-    distance: float
-    scores: tuple[float | None, ...]
-    """Calibrated P(correct) of each answer judged so far; None where no estimator read it."""
-    reasons: tuple[str, ...]
-    target: str | None
-    """Who is asked next if the estimator rejects this answer; None: it cannot reject (tokens may stream)."""
-    threshold: float | None
-    policy: str
-    """Fingerprint of the policy."""
-    available: frozenset[str] = field(repr=False)
-    escalate: bool = True
-    """False: the caller asked for no escalation, failed checks apart."""
-    weak: tuple[str, ...] = ()
-    """Models whose answers were judged weak."""
-    failed_checks: tuple[str, ...] = ()
-    failures: tuple[tuple[str, Exception], ...] = field(default=(), repr=False)
-
-    @property
-    def reason(self) -> str:
-        """Every step's reason, in order."""
-        return "; ".join(self.reasons)
-
-    @property
-    def gated(self) -> bool:
-        """Whether the estimator can still reject the answer of `model`."""
-        return self.target is not None
-
-    @property
-    def escalated(self) -> bool:
-        """Whether an answer was judged weak and another model was asked."""
-        return bool(self.weak) and len(self.path) > 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """The trace as plain JSON data, without the query's text and without the text of errors (no secrets)."""
-        return {
-            "model": self.model,
-            "path": list(self.path),
-            "done": self.done,
-            "escalated": self.escalated,
-            "cluster": self.cluster,
-            "distance": round(self.distance, 6),
-            "scores": list(self.scores),
-            "threshold": self.threshold,
-            "reason": self.reason,
-            "failed_checks": list(self.failed_checks),
-            "failures": [{"model": model, "error": type(error).__name__} for model, error in self.failures],
-            "policy": self.policy,
-        }
 
 
 class Cascade:
@@ -160,6 +78,7 @@ class Cascade:
         *,
         available: Collection[str] | None = None,
         model: str | None = None,
+        route: Route | None = None,
         escalate: bool = True,
     ) -> Trace:
         """Say which model to ask first.
@@ -168,6 +87,7 @@ class Cascade:
             query: The text that is routed.
             available: Models that can be called now; None: all.
             model: Force this model; its answer stands.
+            route: Take this route, instead of the one that the policy chooses.
             escalate: False: whatever the start model answers stands, failed checks apart.
 
         Raises:
@@ -180,7 +100,7 @@ class Cascade:
         if model is not None:
             self._known([model])
             route = Route(Plan(model), None, 0.0, f"{model} was asked for by name")
-        else:
+        elif route is None:
             route = self.policy.route(query, can_call)
         return self._begin(query, route, can_call, escalate=escalate)
 
@@ -202,6 +122,8 @@ class Cascade:
         if failed:
             verdict = f"{trace.model} failed the check {', '.join(failed)}"
             next_model = self._stronger(trace, preferred=trace.target)
+        elif trace.released is not None:
+            return self._accept(trace, trace.released, f"{trace.model} stands")
         elif trace.target is None or trace.threshold is None:
             return self._accept(trace, None, f"{trace.model} stands")
         elif isinstance(answer, Answer) and answer.only_tool_calls:
@@ -225,7 +147,33 @@ class Cascade:
             target=None,
             threshold=None,
             weak=(*trace.weak, trace.model),
+            released=None,
         )
+
+    def release(self, trace: Trace, answer: Answer) -> Trace:
+        """Read as much of the answer of `trace.model` as there is: may the rest be passed on as it comes?
+
+        Args:
+            trace: The trace that named the model.
+            answer: Its answer so far.
+
+        Returns:
+            The very same trace where the answer is not gated, or may not be released yet; else one whose answer
+            the estimator can no longer reject. Judge it once it is whole: a failed check is a weak answer still.
+
+        Raises:
+            ValueError: The trace is done already.
+        """
+        self._open(trace)
+        read = getattr(self.policy, "early_release", None)
+        if read is None or trace.target is None or trace.threshold is None:
+            return trace
+        found: EarlyRelease | None = read(trace.query, replace(answer, model=trace.model), trace.threshold)
+        if found is None:
+            return trace
+        reason = f"{trace.model} is released after {found.words} words: scored {found.score:.2f}, "
+        reason += f"at or above {found.threshold:.2f}"
+        return replace(trace, target=None, released=found.score, reasons=(*trace.reasons, reason))
 
     def fail(self, trace: Trace, error: Exception) -> Trace:
         """`trace.model` raised `error`: name the model to ask instead.

@@ -56,6 +56,9 @@ class SentenceTransformerEncoder:
     def __deepcopy__(self, memo: object) -> SentenceTransformerEncoder:
         return self  # one loaded model serves every copy of what uses it
 
+    def __reduce__(self) -> tuple[type[SentenceTransformerEncoder], tuple[str]]:
+        return SentenceTransformerEncoder, (self.name,)  # another process loads the model itself
+
     def __call__(self, texts: list[str], /) -> Vectors:
         """Encode texts into unit vectors, shape (n, dim).
 
@@ -130,6 +133,9 @@ class CachedEncoder:
 
     def __deepcopy__(self, memo: object) -> CachedEncoder:
         return self
+
+    def __reduce__(self) -> tuple[type[CachedEncoder], tuple[Encoder, int]]:
+        return CachedEncoder, (self.encoder, self.size)
 
     def __call__(self, texts: Sequence[str], /) -> Vectors:
         """Encode texts, shape (n, dim).

@@ -10,7 +10,6 @@ import numpy as np
 
 from cascade_components.accounting import escalated_cost
 from cascade_components.arrays import Floats, Labels, nan_mean
-from cascade_components.cascade import Plan
 from cascade_components.clustering import nearest
 from cascade_components.encoders import encode_with_progress
 from cascade_components.outcomes import load_outcomes
@@ -18,6 +17,7 @@ from cascade_components.policy import CascadePolicy
 from cascade_components.quality.calibrated import gate_scores
 from cascade_components.quality.features import readable_text
 from cascade_components.tables import OutcomeTable
+from cascade_components.trace import Plan
 
 CONFIDENCE = 0.95
 DRAWS = 2000

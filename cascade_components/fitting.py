@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from cascade_components.arrays import Floats, Labels, nan_mean
-from cascade_components.calibration import Calibrator, fit_calibrator
 from cascade_components.cascade import QualityEstimator
 from cascade_components.cluster_count import best_cluster_count
 from cascade_components.clustering import QueryClusterer, nearest
@@ -22,20 +20,15 @@ from cascade_components.encoders import (
     encode_with_progress,
 )
 from cascade_components.evidence import Evidence
+from cascade_components.judging import judge_answers
 from cascade_components.options import OptionTable, option_table
-from cascade_components.outcomes import Metric, Outcome, load_outcomes
+from cascade_components.outcomes import Metric, load_outcomes
 from cascade_components.planning import Planner, Strategy, Target
 from cascade_components.policy import CascadePolicy
 from cascade_components.pricing import token_price
-from cascade_components.quality.calibrated import CalibratedEstimator, gate_scores
-from cascade_components.quality.features import readable_text
-from cascade_components.quality.training import train_out_of_fold
 from cascade_components.tables import OutcomeTable
 
 DEFAULT_RETENTION = 0.98
-
-MIN_ANSWERS = 40
-"""Answers of a model below which no quality estimator is trained for it."""
 
 Quality = Literal["embedding"]
 
@@ -96,7 +89,7 @@ def fit(
     vectors = encode_with_progress(cached, table.queries, "queries", progress=progress).astype(float)
     cost_values = table.cost(cost)
     clusterer = _cluster(vectors, table, cost_values, strategy, clusters, seed)
-    scores, estimators = _judge(table, cached, quality, strategy, seed, progress=progress)
+    judged = judge_answers(table, cached, quality, strategy, seed, progress=progress)
     cached.trim(CACHE_SIZE)
     evidence = Evidence(
         table.models,
@@ -105,7 +98,7 @@ def fit(
         table.values("correct"),
         cost_values,
         table.values("output_tokens"),
-        scores,
+        judged.scores,
     ).ordered()
     options = _options(evidence, cost, strategy)
     prices = {model: token_price(row for row in loaded if row.model == model) for model in loaded.models}
@@ -118,11 +111,12 @@ def fit(
         radius=clusterer.radius_,
         evidence=evidence,
         table=options,
-        estimators=estimators,
+        estimators=judged.estimators,
         quality=quality if quality is None or isinstance(quality, str) else "foreign",
         prices={model: price for model, price in prices.items() if price is not None},
         point=Planner(options, {}, strategy).at(target),
         seed=seed,
+        releases=judged.releases,
     )
 
 
@@ -150,14 +144,15 @@ def add_model(policy: CascadePolicy, model: str, outcomes: Any) -> CascadePolicy
         raise ValueError(msg)
     table = OutcomeTable.of(loaded.where(lambda row: row.model == model))
     quality = _again(policy)
-    scores, estimators = _judge(table, policy.encoder, quality, policy.strategy, policy.seed, progress=False)
+    judged = judge_answers(table, policy.encoder, quality, policy.strategy, policy.seed, progress=False)
     labels, _ = nearest(policy.encoder(table.queries).astype(float), policy.centroids)
-    joined = _join(policy.evidence, model, table, labels, table.cost(policy.metric), scores).ordered()
+    joined = _join(policy.evidence, model, table, labels, table.cost(policy.metric), judged.scores).ordered()
     price = token_price(table.outcomes)
     return policy.replanned(
         evidence=joined,
         table=_options(joined, policy.metric, policy.strategy),
-        estimators={**policy.estimators, **estimators},
+        estimators={**policy.estimators, **judged.estimators},
+        releases={**policy.releases, **judged.releases},
         prices={**policy.prices, **({} if price is None else {model: price})},
     )
 
@@ -201,64 +196,6 @@ def _options(evidence: Evidence, metric: Metric, strategy: Strategy) -> OptionTa
     if strategy == "sequential":
         return option_table(evidence, metric, thresholds=[0.5], shrunk=False)
     return option_table(evidence, metric)
-
-
-def _judge(
-    table: OutcomeTable,
-    encoder: CachedEncoder,
-    quality: str | QualityEstimator | None,
-    strategy: Strategy,
-    seed: int,
-    *,
-    progress: bool,
-) -> tuple[Floats, dict[str, CalibratedEstimator]]:
-    """Train an estimator for each model; its out-of-fold P(correct) for each answer is what plans are made from."""
-    scores = np.full(table.cells.shape, np.nan)
-    estimators: dict[str, CalibratedEstimator] = {}
-    if quality is None:
-        return scores, estimators
-    answers = {model: table.answers(position) for position, model in enumerate(table.models)}
-    if quality == "embedding":
-        texts = [readable_text(row.answer) or " " for rows in answers.values() for _, _, row in rows]
-        if texts:
-            encode_with_progress(encoder, texts, "answers", progress=progress)
-    from tqdm import tqdm
-
-    fresh = _fresh(quality, encoder, strategy, seed)
-    named = list(enumerate(answers.items()))
-    for position, (model, rows) in tqdm(
-        named, desc="train estimators", disable=None if progress else True, leave=False
-    ):
-        labels = np.array([row.correct for _, _, row in rows])
-        if len(rows) < MIN_ANSWERS or np.ptp(labels) == 0:
-            continue  # nothing to learn from: this model's answers are not gated
-        found, scored = _train(fresh, rows, labels, strategy, seed)
-        estimators[model] = found
-        for (query, run, _), score in zip(rows, scored, strict=True):
-            scores[query, position, run] = score
-    return scores, estimators
-
-
-def _train(
-    fresh: QualityEstimator, rows: list[tuple[int, int, Outcome]], labels: Floats, strategy: Strategy, seed: int
-) -> tuple[CalibratedEstimator, Floats]:
-    queries, answers = [row.query for _, _, row in rows], [row.answer for _, _, row in rows]
-    groups = [query for query, _, _ in rows]
-    trained, raw = train_out_of_fold(fresh, queries, answers, labels, groups, seed=seed)
-    # The paper accepts at 0.5 of the raw score.
-    calibrator = Calibrator() if strategy == "sequential" else fit_calibrator(raw, labels)
-    return CalibratedEstimator(trained, calibrator), gate_scores(calibrator(raw), answers)
-
-
-def _fresh(quality: str | QualityEstimator, encoder: CachedEncoder, strategy: Strategy, seed: int) -> QualityEstimator:
-    from cascade_components.quality.head import EmbeddingHead
-
-    if isinstance(quality, str):
-        return EmbeddingHead(encoder, class_weight="balanced" if strategy == "sequential" else None, seed=seed)
-    if isinstance(quality, EmbeddingHead) and quality.encoder is None:
-        quality = copy.deepcopy(quality)
-        quality.encoder = encoder
-    return quality
 
 
 def _again(policy: CascadePolicy) -> str | QualityEstimator | None:

@@ -9,9 +9,9 @@ import numpy as np
 
 from cascade_components.accounting import pass_shares
 from cascade_components.arrays import Floats, Labels, cluster_moments, nan_mean
-from cascade_components.cascade import Plan
 from cascade_components.evidence import Evidence
 from cascade_components.pool import PoolStats, shrink
+from cascade_components.trace import Plan
 
 THRESHOLDS = 10
 """Candidate thresholds for each start model: quantiles of its scores. More of them win by luck, not by merit."""
@@ -96,6 +96,17 @@ class OptionTable:
         )
 
 
+def candidate_thresholds(scores: Floats) -> Floats:
+    """The thresholds that a gate on these scores can have, ascending; shape (at most `THRESHOLDS`,).
+
+    Example:
+        >>> candidate_thresholds(np.array([0.5, 0.5, 0.5])).tolist()
+        [0.5]
+    """
+    levels = np.quantile(scores, np.arange(1, THRESHOLDS + 1) / (THRESHOLDS + 1), method="higher")
+    return np.unique(levels)
+
+
 def option_table(
     evidence: Evidence, metric: str, *, thresholds: Sequence[float] | None = None, shrunk: bool = True
 ) -> OptionTable:
@@ -113,7 +124,7 @@ def option_table(
         known = scores[~np.isnan(scores)]
         if not known.size:
             continue
-        candidates = _quantiles(known) if thresholds is None else np.asarray(thresholds, float)
+        candidates = candidate_thresholds(known) if thresholds is None else np.asarray(thresholds, float)
         stronger = range(start + 1, len(evidence.models))
         rows += [_gated(evidence, metric, start, target, candidates, shrunk=shrunk) for target in stronger]
     columns = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
@@ -129,11 +140,6 @@ def option_table(
         escalation,
         evidence.sizes,
     )
-
-
-def _quantiles(scores: Floats) -> Floats:
-    levels = np.quantile(scores, np.arange(1, THRESHOLDS + 1) / (THRESHOLDS + 1), method="higher")
-    return np.unique(levels)
 
 
 def _ungated(evidence: Evidence, start: int, *, shrunk: bool) -> tuple[Floats, ...]:

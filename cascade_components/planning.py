@@ -94,7 +94,7 @@ class Planner:
         if self.strategy == "sequential":
             return self._sequential(target)
         if target.cost_weight is not None:
-            options = best_at_price(self.table.accuracy, self._cost, target.cost_weight / self._unit)
+            options = best_at_price(self.table.accuracy, self._cost, self.accuracy_per_cost(target.cost_weight))
             return self._point(options, target.cost_weight)
         if target.budget is not None:
             choice = most_value(self.table.accuracy, self._cost, self.table.weights, target.budget)
@@ -126,8 +126,12 @@ class Planner:
     def without(self, out: Iterable[str], cost_weight: float) -> tuple[int, ...]:
         """One option for each cluster while some models cannot be called, at the policy's cost weight."""
         allowed = self.table.without(sorted(out))
-        best = best_at_price(self.table.accuracy[allowed], self._cost[allowed], cost_weight / self._unit)
+        best = best_at_price(self.table.accuracy[allowed], self._cost[allowed], self.accuracy_per_cost(cost_weight))
         return tuple(int(option) for option in allowed[best])
+
+    def accuracy_per_cost(self, cost_weight: float) -> float:
+        """Eq. 2's λ as the accuracy that one unit of the metric is worth."""
+        return cost_weight / self._unit
 
     @property
     def strongest_accuracy(self) -> float:

@@ -13,11 +13,15 @@ from typing import Any, Self
 import numpy as np
 
 from cascade_components import policy_data
-from cascade_components.cascade import Plan, QualityEstimator, Route
+from cascade_components.answers import Answer
+from cascade_components.arrays import nan_mean
+from cascade_components.cascade import QualityEstimator
 from cascade_components.clustering import nearest
 from cascade_components.encoders import Encoder
 from cascade_components.planning import Planner, Target
 from cascade_components.policy_data import PolicyData
+from cascade_components.stickiness import Stay
+from cascade_components.trace import EarlyRelease, Plan, Route
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,14 @@ class CascadePolicy(PolicyData):
         """The calibrated estimator for this model's answers; None where it has none."""
         return self.estimators.get(model)
 
+    def early_release(self, query: str, answer: Answer, threshold: float) -> EarlyRelease | None:
+        """Read an answer so far: may it be released before its model's gate, with this threshold, has seen all of it?
+
+        None where it may not (yet).
+        """
+        rule = self.releases.get(answer.model)
+        return None if rule is None else rule.read(query, answer, threshold)
+
     def plans(self, out: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
         """The plan of each cluster; with models out, the best plans without them at the same cost weight."""
         if out not in self._plans:
@@ -87,6 +99,51 @@ class CascadePolicy(PolicyData):
             return None
         factor = self.factors.get(model, 1.0) if self.metric == "cost_usd" else 1.0
         return factor * price.cost_usd(input_tokens, output_tokens)
+
+    # — what serving a conversation, or a spending limit, asks —
+
+    def staying(self, route: Route, model: str, available: frozenset[str]) -> Stay:
+        """What it means for a query that would take `route` to stay with `model`: its best plan, and what that gains.
+
+        Raises:
+            ValueError: The model is not in the policy.
+        """
+        self._check_known([model])
+        if route.cluster is None:
+            return Stay(Plan(model))
+        cluster, price = route.cluster, self.planner.accuracy_per_cost(self.point.cost_weight)
+        starting = self.table.start == self.models.index(model)
+        options = np.intersect1d(np.flatnonzero(starting), self.table.without(sorted(set(self.models) - available)))
+        accuracy = self.table.accuracy[:, cluster]
+        value = accuracy - price * self.table.cost(self.factors)[:, cluster]
+        best = int(options[np.argmax(value[options])])
+        routed = next(option for option in range(len(value)) if self.table.plan(option) == route.plan)
+        gain = float(accuracy[best] - accuracy[routed])
+        return Stay(self.table.plan(best), gain, price if self.metric == "cost_usd" else None)
+
+    @property
+    def last_resorts(self) -> tuple[str, ...]:
+        """The models whose answers stand, weakest first: those that a plan ends with, and the strongest."""
+        ends = {plan.target or plan.start for plan in self.plans()} | {self.strongest}
+        return tuple(model for model in self.models if model in ends)
+
+    def expected_output_tokens(self, model: str) -> float | None:
+        """Mean length of the model's answers in the outcomes, in tokens; None where they don't tell."""
+        mean = float(nan_mean(self.evidence.output_tokens[:, self.models.index(model)].ravel()))
+        return None if np.isnan(mean) else mean
+
+    def cheaper(self, pressure: float) -> CascadePolicy:
+        """The policy at a cheaper point of its front.
+
+        Args:
+            pressure: How far to go: 0 stays here, 1 is the cheapest point.
+        """
+        points = [point for point in self.planner.front() if point.cost < self.point.cost]
+        steps = round(pressure * len(points))
+        if steps == 0:
+            return self
+        point = points[len(points) - steps]
+        return replace(self, target=Target(cost_weight=point.cost_weight), point=point)
 
     # — other operating points, other pools —
 
@@ -121,6 +178,7 @@ class CascadePolicy(PolicyData):
             table=table,
             evidence=self.evidence.only(table.models),
             estimators={name: found for name, found in self.estimators.items() if name != model},
+            releases={name: rule for name, rule in self.releases.items() if name != model},
             prices={name: price for name, price in self.prices.items() if name != model},
             factors={name: factor for name, factor in self.factors.items() if name != model},
         )

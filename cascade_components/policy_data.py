@@ -19,6 +19,7 @@ from cascade_components.outcomes import Metric
 from cascade_components.planning import OperatingPoint, Strategy, Target
 from cascade_components.pricing import TokenPrice
 from cascade_components.quality.calibrated import CalibratedEstimator
+from cascade_components.quality.release import ReleaseRule
 from cascade_components.storage import Arrays, read_folder, write_folder
 
 
@@ -46,6 +47,8 @@ class PolicyData:
     factors: Mapping[str, float] = field(default_factory=dict)
     """A model's price as a factor on its measured cost."""
     seed: int = 0
+    releases: Mapping[str, ReleaseRule] = field(default_factory=dict, repr=False)
+    """When a model's answers may be released before they are whole; a model without a rule is always held."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -56,6 +59,7 @@ class PolicyData:
 def facts(policy: PolicyData) -> dict[str, Any]:
     """Everything of a policy that is no array, as JSON data."""
     encoder = policy.encoder.encoder
+    releases = {model: _release_facts(rule) for model, rule in policy.releases.items()}
     return {
         "models": list(policy.models),
         "metric": policy.metric,
@@ -69,6 +73,8 @@ def facts(policy: PolicyData) -> dict[str, Any]:
         "estimators": {model: _estimator_facts(found) for model, found in policy.estimators.items()},
         "seed": policy.seed,
         "query_ids": list(policy.evidence.query_ids),
+        # A policy from before there were rules keeps its fingerprint.
+        **({"releases": releases} if releases else {}),
     }
 
 
@@ -80,8 +86,14 @@ def groups(policy: PolicyData) -> dict[str, Arrays]:
         "evidence": _arrays(policy.evidence),
     }
     if policy.quality == "embedding":
-        heads = {model: found.estimator.arrays() for model, found in policy.estimators.items()}  # type: ignore[attr-defined]
-        named["quality"] = {f"{model}/{key}": array for model, arrays in heads.items() for key, array in arrays.items()}
+        named["quality"] = _weights(policy.estimators)
+        readers = {
+            f"{words}/{model}": reader
+            for model, rule in policy.releases.items()
+            for words, reader in rule.readers.items()
+        }
+        if readers:
+            named["releases"] = _weights(readers)
     return named
 
 
@@ -99,6 +111,7 @@ def load(
     data, arrays = read_folder(path)
     models = tuple(data["models"])
     cached = CachedEncoder(_encoder(data["encoder"], encoder, path))
+    estimators = _estimators(data, arrays.get("quality", {}), cached, quality, path)
     return {
         "encoder": cached,
         "metric": data["metric"],
@@ -108,12 +121,13 @@ def load(
         "radius": arrays["clusters"]["radius"],
         "evidence": Evidence(models=models, query_ids=tuple(data["query_ids"]), **arrays["evidence"]),
         "table": OptionTable(models=models, **arrays["options"]),
-        "estimators": _estimators(data, arrays.get("quality", {}), cached, quality, path),
+        "estimators": estimators,
         "quality": data["quality"],
         "prices": {model: TokenPrice(**price) for model, price in data["prices"].items()},
         "point": OperatingPoint(**data["point"] | {"options": tuple(data["point"]["options"])}),
         "factors": data["factors"],
         "seed": data["seed"],
+        "releases": _releases(data, arrays.get("releases", {}), cached, estimators),
     }
 
 
@@ -124,6 +138,16 @@ def _arrays(record: Evidence | OptionTable) -> Arrays:
 
 def _estimator_facts(found: CalibratedEstimator) -> dict[str, Any]:
     return {"calibrator": asdict(found.calibrator), "config": getattr(found.estimator, "config", None)}
+
+
+def _release_facts(rule: ReleaseRule) -> dict[str, Any]:
+    readers = {str(words): _estimator_facts(reader) for words, reader in rule.readers.items()}
+    return {"gates": list(rule.gates), "bars": list(rule.bars), "readers": readers}
+
+
+def _weights(heads: Mapping[str, CalibratedEstimator]) -> Arrays:
+    arrays = {name: found.estimator.arrays() for name, found in heads.items()}  # type: ignore[attr-defined]
+    return {f"{name}/{key}": array for name, weights in arrays.items() for key, array in weights.items()}
 
 
 def _encoder(name: str | None, given: Encoder | None, path: str | os.PathLike[str]) -> Encoder:
@@ -153,16 +177,34 @@ def _estimators(
         if data["quality"] == "foreign":
             estimator = given[model] if isinstance(given, Mapping) else given  # type: ignore[assignment]
         else:
-            estimator = _head(facts_["config"], {k: v for k, v in arrays.items() if k.startswith(f"{model}/")}, encoder)
+            estimator = _head(facts_["config"], arrays, model, encoder)
         found[model] = CalibratedEstimator(estimator, _calibrator(facts_["calibrator"]))
     return found
 
 
-def _head(config: dict[str, Any], arrays: Arrays, encoder: CachedEncoder) -> QualityEstimator:
+def _releases(
+    data: dict[str, Any], arrays: Arrays, encoder: CachedEncoder, estimators: Mapping[str, CalibratedEstimator]
+) -> dict[str, ReleaseRule]:
+    """The rules of early release; there are none in a policy from before there were any."""
+    found = {}
+    for model, rule in data.get("releases", {}).items():
+        readers = {}
+        for words, facts_ in rule["readers"].items():
+            estimator = estimators[model].estimator
+            if data["quality"] == "embedding":
+                estimator = _head(facts_["config"], arrays, f"{words}/{model}", encoder)
+            readers[int(words)] = CalibratedEstimator(estimator, _calibrator(facts_["calibrator"]))
+        found[model] = ReleaseRule(tuple(rule["gates"]), tuple(rule["bars"]), readers)
+    return found
+
+
+def _head(config: dict[str, Any], arrays: Arrays, name: str, encoder: CachedEncoder) -> QualityEstimator:
     # Torch is slow to import: a policy without this head is served without it.
     from cascade_components.quality.head import EmbeddingHead
 
-    return EmbeddingHead.from_arrays(config, {k.rsplit("/", 1)[1]: v for k, v in arrays.items()}, encoder)
+    split = {key: key.rsplit("/", 1) for key in arrays}
+    own = {last: arrays[key] for key, (first, last) in split.items() if first == name}
+    return EmbeddingHead.from_arrays(config, own, encoder)
 
 
 def _calibrator(data: dict[str, Any]) -> Calibrator:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -19,8 +20,21 @@ PENALTIES = (30.0, 10.0, 3.0, 1.0)
 """Strengths of the L2 penalty that are tried, in answers' worth of loss."""
 
 _FOLDS = 3
+_ONE_THREAD = 2_000_000
+"""Numbers in the training matrix below which one thread trains as fast as several."""
 _VECTOR_SCALE = 3.0
 """Unit vectors have small entries: scaled so that one penalty suits them and the standardised features."""
+
+
+@contextmanager
+def _few_threads(numbers: int) -> Iterator[None]:
+    """Small problems are trained on one thread: more gain nothing, and wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if numbers < _ONE_THREAD else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class EmbeddingHead(nn.Module):
@@ -68,8 +82,9 @@ class EmbeddingHead(nn.Module):
         features = answer_features(queries, answers)
         self._build(features, vectors := self._vectors(queries, answers))
         inputs, wanted = torch.cat([self._standardised(features), vectors], 1), torch.from_numpy(label)
-        penalty = self.config["penalty"] or self._best_penalty(inputs, wanted)
-        self._train(inputs, wanted, penalty)
+        with _few_threads(inputs.numel()):
+            penalty = self.config["penalty"] or self._best_penalty(inputs, wanted)
+            self._train(inputs, wanted, penalty)
         self.eval()
         return self
 

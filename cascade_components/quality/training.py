@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_components.answers import Answer
-from cascade_components.arrays import Floats
+from cascade_components.arrays import Floats, Labels
 from cascade_components.cascade import QualityEstimator
 
 FOLDS = 5
@@ -25,6 +26,34 @@ class Trainable(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class OutOfFold:
+    """A trained estimator, and what copies of it say of the answers whose queries they have not seen."""
+
+    estimator: QualityEstimator
+    """Trained on everything."""
+    scores: Floats
+    """Of each training answer, by the copy that has not seen its query, shape (n,)."""
+    copies: tuple[QualityEstimator, ...]
+    fold: Labels
+    """Which copy has not seen each answer's query, shape (n,)."""
+
+    def read(self, rows: Labels, queries: Sequence[str], answers: Sequence[Answer]) -> Floats:
+        """Score other answers to the queries of some training answers, by the copies that have not seen them.
+
+        Args:
+            rows: For each answer, which training answer it belongs to, shape (n,).
+            queries: Texts, one for each answer.
+            answers: The answers.
+        """
+        scores = np.empty(len(rows))
+        for number, copy_ in enumerate(self.copies):
+            unseen = np.flatnonzero(self.fold[rows] == number)
+            if unseen.size:
+                scores[unseen] = scores_of(copy_, *_rows(queries, answers, unseen))
+        return scores
+
+
 def train_out_of_fold(
     estimator: QualityEstimator,
     queries: Sequence[str],
@@ -33,7 +62,7 @@ def train_out_of_fold(
     groups: Sequence[int],
     *,
     seed: int = 0,
-) -> tuple[QualityEstimator, Floats]:
+) -> OutOfFold:
     """Train an estimator on everything, and score each answer by a copy that has not seen its query.
 
     Args:
@@ -44,25 +73,20 @@ def train_out_of_fold(
         groups: Number of each answer's query: all runs of a query share a fold.
         seed: Seed of the folds.
 
-    Returns:
-        The estimator trained on everything, and the out-of-fold scores, shape (n,).
-
     Raises:
         ValueError: The estimator's scores have another shape, or lie outside [0, 1].
     """
     label = np.asarray(correct, float)
     if not isinstance(estimator, Trainable):
-        return estimator, scores_of(estimator, queries, answers)
+        scores = scores_of(estimator, queries, answers)
+        return OutOfFold(estimator, scores, (estimator,), np.zeros(len(label), np.intp))
     names = np.unique(groups)
     fold_of = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % FOLDS, strict=True))
-    fold = np.array([fold_of[group] for group in groups])
-    scores = np.empty(len(label))
-    for number in range(FOLDS):
-        seen, unseen = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        if unseen.size:
-            trained = _trained(estimator, queries, answers, label, seen)
-            scores[unseen] = scores_of(trained, *_rows(queries, answers, unseen))
-    return _trained(estimator, queries, answers, label, np.arange(len(label))), scores
+    fold = np.array([fold_of[group] for group in groups], np.intp)
+    seen = [np.flatnonzero(fold != number) for number in range(min(FOLDS, len(names)))]
+    copies = tuple(_trained(estimator, queries, answers, label, rows) for rows in seen)
+    found = OutOfFold(_trained(estimator, queries, answers, label, np.arange(len(label))), label, copies, fold)
+    return replace(found, scores=found.read(np.arange(len(label)), queries, answers))
 
 
 def scores_of(estimator: QualityEstimator, queries: Sequence[str], answers: Sequence[Answer]) -> Floats:

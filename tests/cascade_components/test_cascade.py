@@ -27,6 +27,11 @@ class Scripted:
     def estimator(self, model):
         return self
 
+    def early_release(self, query, answer, threshold):
+        assert answer.model == self.plan.start
+        score = float(answer.text.split()[0])
+        return cc.EarlyRelease(4, score, threshold + 0.2) if score >= threshold + 0.2 else None
+
     def predict_proba(self, queries, answers):
         assert all(answer.model for answer in answers)
         return [float(answer.text) for answer in answers]
@@ -149,3 +154,48 @@ def test_a_trace_is_frozen_and_tells_no_secrets(cascade):
         trace.model = "large"
     assert "hunter2" not in repr(trace) + str(trace.to_dict())
     assert "sk-123" not in repr(trace) + str(trace.to_dict())
+
+
+class TestRelease:
+    def test_a_sure_beginning_is_released_and_the_estimator_can_no_longer_reject(self, cascade):
+        trace = cascade.start("?")
+        released = cascade.release(trace, cc.Answer("0.97 and so"))
+        assert (released.gated, released.done, released.model, released.released) == (False, False, "small", 0.97)
+        assert "small is released after 4 words: scored 0.97, at or above 0.90" in released.reason
+        assert (trace.gated, trace.released) == (True, None)
+        judged = cascade.judge(released, "0.0 and so on")
+        assert (judged.done, judged.model, judged.scores, judged.escalated) == (True, "small", (0.97,), False)
+        assert judged.to_dict()["released"] == 0.97
+
+    def test_an_unsure_one_is_held_by_the_very_same_trace(self, cascade):
+        trace = cascade.start("?")
+        assert cascade.release(trace, cc.Answer("0.89")) is trace
+        assert trace.to_dict()["released"] is None
+
+    def test_a_failed_check_is_a_weak_answer_still(self, cascade):
+        released = cascade.release(cascade.start("?"), cc.Answer("0.97"))
+        trace = cascade.judge(released, "0.97", failed_checks=("truncated",))
+        assert (trace.model, trace.scores, trace.released, trace.escalated) == ("large", (None,), None, True)
+        assert cascade.judge(trace, "x").scores == (None, None)
+
+    def test_a_released_answer_that_breaks_off_is_asked_again(self, cascade):
+        trace = cascade.fail(cascade.release(cascade.start("?"), cc.Answer("0.97")), TimeoutError())
+        assert (trace.model, trace.released) == ("large", None)
+
+    def test_what_is_not_gated_is_not_released(self, cascade):
+        for trace in (cascade.start("?", model="small"), cascade.start("?", escalate=False)):
+            assert cascade.release(trace, cc.Answer("0.97")) is trace
+
+    def test_a_done_trace_is_done(self, cascade):
+        with pytest.raises(ValueError, match="done"):
+            cascade.release(cascade.judge(cascade.start("?"), "0.9"), cc.Answer("0.97"))
+
+    def test_a_router_need_not_know_of_it(self):
+        class Plain:
+            models, fingerprint = LADDER, "f00d"
+            route = Scripted.route
+            plan = GATED
+
+        cascade = cc.Cascade(Plain())
+        trace = cascade.start("?")
+        assert cascade.release(trace, cc.Answer("0.97")) is trace

@@ -1,4 +1,5 @@
 import json
+import pickle
 import threading
 
 import pytest
@@ -151,3 +152,26 @@ def test_one_policy_serves_many_threads(policy):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_cheaper_points_lead_to_the_cheapest(policy):
+    points = [policy.cheaper(step / 8) for step in range(9)]
+    costs = [point.point.cost for point in points]
+    assert points[0] is policy
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] == policy.front()[0].point.cost
+    assert costs[-1] < costs[0]
+
+
+def test_last_resorts_are_the_models_whose_answers_stand(policy):
+    ends = {plan.target or plan.start for plan in policy.plans()}
+    assert set(policy.last_resorts) == ends | {policy.strongest}
+    assert list(policy.last_resorts) == [model for model in policy.models if model in policy.last_resorts]
+
+
+def test_expected_output_tokens_are_those_of_the_outcomes(policy):
+    assert 20 <= policy.expected_output_tokens("small") <= 26
+
+
+def test_a_policy_can_be_pickled(policy):
+    assert pickle.loads(pickle.dumps(policy)).fingerprint == policy.fingerprint
