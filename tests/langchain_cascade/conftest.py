@@ -6,22 +6,25 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_cascade import CascadeChatModel
 
 from .doubles import policy, pool
+from .openai_server import serving
 
 
 class Runs(BaseCallbackHandler):
-    """Remembers every run: its parent, its tags, how it ended, and the tokens it streamed."""
+    """Remembers every run: parent, name, tags, metadata, how it ended; and the tokens that were streamed."""
 
     def __init__(self):
-        self.kinds, self.parents, self.tags, self.ends, self.tokens = {}, {}, {}, {}, []
+        self.kinds, self.parents, self.names, self.tags, self.metadata, self.ends = {}, {}, {}, {}, {}, {}
+        self.tokens = []
 
-    def _start(self, kind, run_id, parent_run_id, tags):
-        self.kinds[run_id], self.parents[run_id], self.tags[run_id] = kind, parent_run_id, tags or []
+    def _start(self, kind, run_id, parent_run_id=None, tags=None, metadata=None, name=None, **kwargs):
+        self.kinds[run_id], self.parents[run_id], self.names[run_id] = kind, parent_run_id, name
+        self.tags[run_id], self.metadata[run_id] = tags or [], metadata or {}
 
-    def on_chain_start(self, serialized, inputs, *, run_id, parent_run_id=None, tags=None, **kwargs):
-        self._start("chain", run_id, parent_run_id, tags)
+    def on_chain_start(self, serialized, inputs, **kwargs):
+        self._start("chain", **kwargs)
 
-    def on_chat_model_start(self, serialized, messages, *, run_id, parent_run_id=None, tags=None, **kwargs):
-        self._start("model", run_id, parent_run_id, tags)
+    def on_chat_model_start(self, serialized, messages, **kwargs):
+        self._start("model", **kwargs)
 
     def on_llm_new_token(self, token, **kwargs):
         self.tokens.append(token)
@@ -56,3 +59,27 @@ def make():
         return CascadeChatModel(policy=found, models=pool(**models), **changes)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def running_server():
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def server(running_server):
+    """An OpenAI-compatible server on loopback; its test needs the mark `enable_socket`."""
+    running_server.forget()
+    return running_server
+
+
+@pytest.fixture
+def make_served(server):
+    """A cascade of two clients of the server."""
+
+    def make_served(probability=None, **kwargs):
+        models = {name: server.client(name, **kwargs) for name in ("small", "large")}
+        return CascadeChatModel(policy=policy(probability), models=models)
+
+    return make_served

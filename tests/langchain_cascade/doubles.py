@@ -1,18 +1,22 @@
 """Scripted doubles: chat models that say what they are told, and a policy that plans what it is told."""
 
 import json
+import re
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr
 
-from cascade_components.cascade import Plan, Route
+from cascade_components.stickiness import Stay
+from cascade_components.trace import EarlyRelease, Plan, Route
 
 SAMPLES = {"integer": 3, "number": 3, "boolean": True, "array": [], "object": {}}
 
@@ -36,6 +40,8 @@ class ChatScripted(BaseChatModel):
     """Which tool is called; None: the one that was asked for."""
     calls_tools: bool = True
     reports_usage: bool = True
+    usage_details: dict = Field(default_factory=dict)
+    """What `usage_metadata` tells beside the three sums."""
     finish_reason: str = "stop"
     streaming: bool = False
     _calls: list = PrivateAttr(default_factory=list)
@@ -56,6 +62,19 @@ class ChatScripted(BaseChatModel):
         formatted = [convert_to_openai_tool(tool) for tool in tools]
         return self.bind(tools=formatted, tool_choice=tool_choice, **kwargs)
 
+    def with_structured_output(self, schema, *, include_raw=False, method="function_calling", **kwargs):
+        """By a tool; in JSON mode by a text."""
+        if method != "json_mode":
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        model = self.bind(response_format={"type": "json_object"})
+        is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
+        parser = PydanticOutputParser(pydantic_object=schema) if is_model else JsonOutputParser()
+        if not include_raw:
+            return model | parser
+        parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableParallel(raw=model) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
+
     def _message(self, messages, kwargs):
         self._calls.append({"messages": messages, **kwargs})
         reply = self.reply(messages) if callable(self.reply) else self.reply
@@ -64,13 +83,17 @@ class ChatScripted(BaseChatModel):
         message = reply if isinstance(reply, AIMessage) else AIMessage(reply)
         if kwargs.get("tools") and self.calls_tools and not isinstance(messages[-1], ToolMessage):
             message = AIMessage("", tool_calls=[self._tool_call(messages, kwargs)])
+        elif "response_format" in kwargs:
+            # The question names the keys: in JSON mode, the model is not given a schema.
+            keys = re.findall(r"'(\w+)'", str(messages[-1].text))
+            message = AIMessage(json.dumps(dict.fromkeys(keys, str(message.text))))
         metadata = {"model_name": kwargs.get("model", self.model_name), "finish_reason": self.finish_reason}
         return message.model_copy(update={"usage_metadata": self._usage(messages), "response_metadata": metadata})
 
     def _tool_call(self, messages, kwargs):
         functions = {tool["function"]["name"]: tool["function"] for tool in kwargs["tools"] if "function" in tool}
         name = kwargs.get("tool_choice")
-        name = name if name in functions else next(iter(functions))
+        name = name if isinstance(name, str) and name in functions else next(iter(functions))
         arguments = self.arguments
         if arguments is None:
             arguments = sample(functions[name].get("parameters", {}), str(messages[-1].text))
@@ -79,7 +102,8 @@ class ChatScripted(BaseChatModel):
     def _usage(self, messages):
         if not self.reports_usage:
             return None
-        return {"input_tokens": 10 * len(messages), "output_tokens": 5, "total_tokens": 10 * len(messages) + 5}
+        sums = {"input_tokens": 10 * len(messages), "output_tokens": 5, "total_tokens": 10 * len(messages) + 5}
+        return {**sums, **self.usage_details}
 
     def _generate(self, messages, stop=None, run_manager=None, **kwargs):
         message = self._message(messages, {"stop": stop, **kwargs})
@@ -134,6 +158,10 @@ class ScriptedPolicy:
     """Queries routed."""
     points: list = field(default_factory=list)
     """Operating points asked for."""
+    sure_after: int | None = None
+    """Words after which an answer is released early."""
+    read: list = field(default_factory=list)
+    """Beginnings of answers that were read for that."""
 
     def route(self, query, available):
         self.asked.append(query)
@@ -147,6 +175,25 @@ class ScriptedPolicy:
     def cost_usd(self, model, input_tokens, output_tokens):
         price = self.prices.get(model)
         return None if price is None else price * (input_tokens + output_tokens)
+
+    def early_release(self, query, answer, threshold):
+        self.read.append(answer.text)
+        words = len(answer.text.split())
+        return EarlyRelease(words, 0.95, 0.9) if self.sure_after is not None and words >= self.sure_after else None
+
+    def staying(self, route, model, available):
+        return Stay(Plan(model))
+
+    def expected_output_tokens(self, model):
+        return 5.0
+
+    @property
+    def last_resorts(self):
+        return tuple(dict.fromkeys([self.plan.target or self.plan.start, self.models[-1]]))
+
+    def cheaper(self, pressure):
+        self.points.append({"pressure": pressure})
+        return replace(self, plan=Plan(self.models[0]), fingerprint=f"pressure {pressure}")
 
     def at(self, **target):
         self.points.append(target)

@@ -6,10 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from langchain_core.caches import InMemoryCache
 from langchain_core.load import dumpd
 from langchain_core.messages import HumanMessage
-from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_openai import ChatOpenAI
 from pydantic import ValidationError
@@ -43,9 +41,8 @@ def test_a_member_that_holds_no_chat_model_is_refused():
     ("parameter", "problem"),
     [
         ({"quality_treshold": 0.1}, "quality_treshold"),
-        ({"cache": True}, "cache has no effect"),
-        ({"cache": InMemoryCache()}, "cache has no effect"),
-        ({"rate_limiter": InMemoryRateLimiter()}, "rate_limiter has no effect"),
+        ({"sticky": "always"}, "sticky"),
+        ({"release": "soon"}, "release"),
     ],
 )
 def test_parameters_without_effect_are_refused(make, parameter, problem):
@@ -87,15 +84,24 @@ def test_the_strongest_model_counts_tokens(make):
     assert own.get_num_tokens_from_messages([HumanMessage("x")]) == 1
 
 
-def test_the_profile_has_the_strongest_capabilities_and_the_lowest_limits(make):
-    small = {"profile": {"max_input_tokens": 1000, "tool_calling": False, "image_inputs": True}}
-    large = {"profile": {"max_input_tokens": 9000, "max_output_tokens": 50, "tool_calling": True, "name": "Large"}}
-    assert make(small=small, large=large).profile == {
-        "tool_calling": True,
+def test_the_profile_has_a_last_resorts_capabilities_and_the_lowest_limits(make):
+    small = {"profile": {"max_input_tokens": 1000, "tool_calling": False, "image_inputs": True, "pdf_inputs": False}}
+    large = {
+        "profile": {"max_input_tokens": 9000, "max_output_tokens": 50, "tool_calling": True, "pdf_inputs": False},
+    }
+    both = {
+        "image_inputs": True,
         "max_input_tokens": 1000,
         "max_output_tokens": 50,
+        "pdf_inputs": False,
+        "tool_calling": True,
     }
-    assert make(small=small).profile is None
+    assert make(small=small, large=large).profile == both
+    # Gated: the small model's answer stands only if it is judged good, so the large one decides what can be done.
+    assert make(0.9, small=small, large=large).profile == large["profile"]
+    # What an unknown last resort may be able to do is not denied.
+    assert make(small=small).profile == {"image_inputs": True, "max_input_tokens": 1000}
+    assert make().profile is None
 
 
 def test_tracing_parameters(make):
@@ -112,7 +118,8 @@ def test_it_is_configurable_itself(make):
 
 
 def test_the_package_exports():
-    assert langchain_cascade.__all__ == ["CascadeChatModel", "capture"]
+    assert sorted(langchain_cascade.__all__) == langchain_cascade.__all__
+    assert all(getattr(langchain_cascade, name) is not None for name in langchain_cascade.__all__)
     with pytest.raises(AttributeError, match="no_such"):
         _ = langchain_cascade.no_such
 

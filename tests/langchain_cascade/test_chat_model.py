@@ -17,25 +17,7 @@ import cascade_components as cc
 from langchain_cascade import CascadeChatModel
 
 from .doubles import ChatScripted, ScriptedPolicy, policy, pool
-
-
-async def each_way(model, question="What is 2 + 2?", **kwargs):
-    """The final message of each entry point; a stream's chunks added up."""
-    chunks = list(model.stream(question, **kwargs))
-    achunks = [chunk async for chunk in model.astream(question, **kwargs)]
-    return {
-        "invoke": model.invoke(question, **kwargs),
-        "ainvoke": await model.ainvoke(question, **kwargs),
-        "stream": chunks[0] + chunks[1:],
-        "astream": achunks[0] + achunks[1:],
-        "batch": model.batch([question], **kwargs)[0],
-        "abatch": (await model.abatch([question], **kwargs))[0],
-        "generate": model.generate([[HumanMessage(question)]], **kwargs).generations[0][0].message,
-        "agenerate": (await model.agenerate([[HumanMessage(question)]], **kwargs)).generations[0][0].message,
-        "_generate": model._generate([HumanMessage(question)]).generations[0].message,
-        "events": model.stream_events(question, version="v3", **kwargs).output,
-        "aevents": await (await model.astream_events(question, version="v3", **kwargs)).output,
-    }
+from .ways import each_way
 
 
 async def test_an_accepted_answer_is_the_weak_models_on_every_entry_point(make):
@@ -139,7 +121,6 @@ def test_the_query_is_what_the_extractor_takes(make):
 @pytest.mark.parametrize(
     "messages",
     [
-        [SystemMessage("Describe what you see.")],
         [HumanMessage([{"type": "image", "url": "https://example.com/cat.png"}])],
         [
             HumanMessage("Look."),
@@ -154,10 +135,23 @@ def test_without_text_to_route_the_strongest_is_asked(make, messages):
     assert "no text to route" in trace["reason"]
 
 
-@pytest.mark.parametrize("blank", ["", " \n "])
+@pytest.mark.parametrize("blank", ["", " \n ", []])
 def test_nothing_at_all_is_an_error(make, blank):
     with pytest.raises(ValueError, match="nothing to answer"):
         make().invoke(blank)
+
+
+def test_a_conversation_without_a_human_turn_is_an_error_that_names_the_remedy(make):
+    messages = [SystemMessage("Be brief."), AIMessage("Hello.")]
+    with pytest.raises(ValueError, match=r"no human message to route \(found: system, ai\).*query=.*configurable"):
+        make(0.9).invoke(messages)
+    assert make(0.9, query=lambda messages: messages[0].text).invoke(messages).text == "small says so"
+    config = {"configurable": {"cascade": {"model": "large"}}}
+    assert make(0.9).invoke(messages, config).text == "large says so"
+
+
+def test_a_tool_loop_goes_on_where_the_human_turn_was_trimmed_away(make):
+    assert make(0.9).invoke(tool_loop("large")[1:]).response_metadata["cascade"]["path"] == ["large"]
 
 
 def tool_loop(model_name):

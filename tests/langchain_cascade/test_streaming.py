@@ -3,12 +3,13 @@
 import asyncio
 
 import pytest
+from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langgraph.graph import START, MessagesState, StateGraph
 
-from .doubles import ChatScripted
-from .test_chat_model import each_way
+from .doubles import ChatScripted, policy
+from .ways import added, each_way
 
 
 def texts(chunks):
@@ -229,3 +230,118 @@ async def test_protocol_events_carry_the_error(make):
 def test_other_versions_of_events_are_langchains(make):
     with pytest.raises(NotImplementedError, match="version='v2'"):
         make().stream_events("Hello")
+
+
+# — early release —
+
+LONG = "one two three four five six seven eight nine ten"
+
+
+def early(make, probability=0.9, sure_after=4, **changes):
+    found = policy(probability, sure_after=sure_after)
+    return make(of=found, **{"release": "early", "small": {"reply": LONG}, **changes})
+
+
+async def test_an_answer_is_released_once_the_estimator_is_sure_enough(make, runs):
+    model = early(make, callbacks=[runs])
+    chunks = list(model.stream("Hello"))
+    achunks = [chunk async for chunk in model.astream("Hello")]
+    for found in (chunks, achunks):
+        assert "".join(texts(found)) == LONG
+        trace = added(found).response_metadata["cascade"]
+        assert (trace["path"], trace["released"], trace["scores"]) == (["small"], 0.95, [0.95])
+        assert "small is released after 4 words" in trace["reason"]
+        assert added(found).usage_metadata["total_tokens"] == 15
+    assert model.policy.read == ["one two three four"] * 2
+
+
+def test_nothing_is_seen_before_that_and_the_rest_as_it_comes(make):
+    made = []
+
+    class Watched(ChatScripted):
+        def _stream(self, *args, **kwargs):
+            for chunk in super()._stream(*args, **kwargs):
+                made.append(chunk.text)
+                yield chunk
+
+    model = early(make)
+    model.models["small"] = Watched(model_name="small", reply=LONG)
+    stream = model.stream("Hello")
+    assert (next(stream).text, len(made)) == ("one", 4)
+    assert [next(stream).text for _ in range(3)] == [" two", " three", " four"]
+    assert len(made) == 4
+    assert (next(stream).text, len(made)) == (" five", 5)
+
+
+@pytest.mark.parametrize("sure_after", [None, 100])
+async def test_an_answer_never_sure_enough_is_judged_whole(make, sure_after):
+    for probability, expected in ((0.9, LONG), (0.1, "large says so")):
+        model = early(make, probability, sure_after)
+        for found in (list(model.stream("Hello")), [chunk async for chunk in model.astream("Hello")]):
+            assert "".join(texts(found)) == expected
+            assert "seven" in expected or "seven" not in str(found)
+            assert added(found).response_metadata["cascade"]["released"] is None
+
+
+async def test_an_answer_read_whole_is_not_released_early(make):
+    for message in (early(make, 0.1).invoke("Hello"), await early(make, 0.1).ainvoke("Hello")):
+        assert message.text == "large says so"
+    assert texts(early(make, release="judged").stream("Hello")) == [LONG]
+
+
+def test_a_held_stream_that_breaks_is_taken_over_and_a_released_one_is_an_error(make):
+    held = early(make, small={"reply": LONG, "breaks_after": 3})
+    assert "".join(texts(held.stream("Hello"))) == "large says so"
+    released = early(make, small={"reply": LONG, "breaks_after": 6})
+    seen = []
+    with pytest.raises(ConnectionError, match="small broke"):
+        seen.extend(released.stream("Hello"))
+    assert len(seen) == 6
+
+
+def test_a_check_that_fails_after_the_release_is_noted(make):
+    trace = added(early(make, small={"reply": LONG, "finish_reason": "length"}).stream("Hello")).response_metadata
+    assert (trace["cascade"]["path"], trace["cascade"]["failed_checks"]) == (["small"], ["truncated"])
+
+
+def test_a_text_that_only_checks_could_reject_passes_as_it_comes(make):
+    def look_up(name: str) -> str:
+        """Look a name up."""
+        return name
+
+    held = make(small={"calls_tools": False}).bind_tools([look_up])
+    passing = make(small={"calls_tools": False}, release="early").bind_tools([look_up])
+    assert texts(held.stream("Hello")) == ["small says so"]
+    assert texts(passing.stream("Hello")) == ["small", " says", " so"]
+    bad = make(small={"tool": "no_such_tool"}, release="early").bind_tools([look_up])
+    message = added(bad.stream("Ada"))
+    assert (message.response_metadata["cascade"]["path"], len(message.tool_calls)) == (["small", "large"], 1)
+
+
+@pytest.mark.parametrize("how", ["invoke", "stream", "ainvoke", "astream"])
+async def test_a_graph_shows_no_draft_of_an_early_release(make, how):
+    for probability, sure_after, expected in ((0.1, None, "large says so"), (0.9, 4, LONG)):
+        found = await messages_of(graphs(early(make, probability, sure_after), how), how)
+        assert "".join(texts(found)) == expected
+
+
+async def test_nobody_hears_the_tokens_of_a_draft_that_might_be_released(make, runs):
+    events = [event async for event in early(make, 0.1, None).astream_events("Hello", {"callbacks": [runs]})]
+    tokens = [event["data"]["chunk"].text for event in events if event["event"] == "on_chat_model_stream"]
+    assert "".join(tokens) == "".join(runs.tokens) == "large says so"
+    assert len(runs.of("model")) == 2
+    assert len([event for event in events if event["event"] == "on_chat_model_start"]) == 2
+    with get_usage_metadata_callback() as usage:
+        list(early(make, 0.1, None, callbacks=[runs]).stream("Hello"))
+    assert {name: one["total_tokens"] for name, one in usage.usage_metadata.items()} == {"small": 15, "large": 15}
+
+
+async def test_streaming_true_is_heard_by_callbacks_except_for_drafts(make, runs):
+    for probability, expected in ((None, ["small", " says", " so", ""]), (0.1, ["large", " says", " so", ""])):
+        runs.__init__()
+        await make(probability, streaming=True).ainvoke("Hello", {"callbacks": [runs]})
+        assert runs.tokens == expected
+    runs.__init__()
+    make(streaming=False).invoke("Hello", {"callbacks": [runs]})
+    assert runs.tokens == []
+    assert texts(make(streaming=False).stream("Hello")) == ["small", " says", " so"]

@@ -4,10 +4,13 @@ from typing import TypedDict
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.language_models import FakeMessagesListChatModel
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableBinding
 from langchain_core.tools import tool
 from pydantic import BaseModel
+
+from langchain_cascade import CascadeChatModel
 
 from .doubles import ChatScripted, policy, pool
 
@@ -171,3 +174,53 @@ def test_one_run_for_an_accepted_structured_answer(make, runs):
 
 def test_the_pool_of_the_doubles_is_the_policys():
     assert tuple(pool()) == policy().models
+
+
+@pytest.mark.parametrize("text", ["Ada, 3", '{"name": "Ada"}', '{"name": "Ada", "age": "three"}'])
+def test_a_text_that_has_not_the_providers_format_is_a_weak_answer(text):
+    right = AIMessage('{"name": "Ada", "age": 3}')
+    models = {
+        "small": FakeMessagesListChatModel(responses=[AIMessage(text)]),
+        "large": FakeMessagesListChatModel(responses=[right]),
+    }
+    model = CascadeChatModel(policy=policy(), models=models)
+    schema = {"type": "json_schema", "json_schema": {"name": "Person", "schema": Person.model_json_schema()}}
+    message = model.bind(response_format=schema).invoke("Ada")
+    assert message.text == right.text
+    assert message.response_metadata["cascade"]["failed_checks"] == ["unparsable"]
+
+
+@pytest.mark.parametrize("choice", ["any", "add", True, {"type": "function", "function": {"name": "add"}}])
+def test_a_text_where_a_call_was_forced_is_a_weak_answer(make, choice):
+    message = make(small={"calls_tools": False}).bind_tools([add], tool_choice=choice).invoke("1 + 2?")
+    assert trace_of(message)["failed_checks"] == ["missing_tool_call"]
+    assert message.tool_calls[0]["name"] == "add"
+
+
+@pytest.mark.parametrize("choice", [None, "auto", "none", {"type": "auto"}])
+def test_a_text_where_no_call_was_forced_is_an_answer(make, choice):
+    message = make(small={"calls_tools": False}).bind_tools([add], tool_choice=choice).invoke("1 + 2?")
+    assert trace_of(message)["path"] == ["small"]
+
+
+def looped(arguments, status="success"):
+    call = {"name": "add", "args": arguments, "id": "1", "type": "tool_call"}
+    return [HumanMessage("1 + 2?"), AIMessage("", tool_calls=[call]), ToolMessage("3", tool_call_id="1", status=status)]
+
+
+@pytest.mark.parametrize(
+    ("messages", "checks"),
+    [
+        (looped({"a": 1, "b": 2}), ["repeated_tool_call"]),
+        (looped({"a": 2, "b": 2}), []),
+        (looped({"a": 1, "b": 2}, status="error"), []),
+        ([*looped({"a": 1, "b": 2}), HumanMessage("And again?")], []),
+    ],
+)
+async def test_the_same_call_after_its_result_was_seen_is_a_weak_answer(make, messages, checks):
+    again = AIMessage("", tool_calls=[{"name": "add", "args": {"a": 1, "b": 2}, "id": "2", "type": "tool_call"}])
+    bound = make(small={"reply": again, "calls_tools": False}).bind_tools([add])
+    chunks = list(bound.stream(messages))
+    for message in (bound.invoke(messages), await bound.ainvoke(messages), chunks[0] + chunks[1:]):
+        assert trace_of(message)["failed_checks"] == checks
+        assert trace_of(message)["path"] == (["small", "large"] if checks else ["small"])

@@ -5,7 +5,11 @@ message = model.invoke("What is 2 + 2?")
 message.response_metadata["cascade"]["path"]
 """
 
+from __future__ import annotations
+
+import importlib
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 if find_spec("langchain_core") is None:
     msg = 'langchain_cascade needs langchain-core: pip install "cascade-components[langchain]"'
@@ -13,5 +17,20 @@ if find_spec("langchain_core") is None:
 
 from langchain_cascade.capture import capture
 from langchain_cascade.chat_model import CascadeChatModel
+from langchain_cascade.history import sanitize_history
 
-__all__ = ["CascadeChatModel", "capture"]
+if TYPE_CHECKING:
+    from langchain_cascade.decisions import CascadeDecisionModel
+    from langchain_cascade.middleware import CascadeMiddleware
+
+_HOMES = {"CascadeDecisionModel": "decisions", "CascadeMiddleware": "middleware"}
+"""Loaded when first used: the one needs langchain-core from 1.8 on, the other langchain."""
+
+__all__ = ["CascadeChatModel", "CascadeDecisionModel", "CascadeMiddleware", "capture", "sanitize_history"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

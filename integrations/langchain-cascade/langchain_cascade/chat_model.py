@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
-from langchain_core.callbacks import BaseCallbackManager, CallbackManagerForLLMRun, Callbacks
+from langchain_core.callbacks import CallbackManagerForLLMRun, Callbacks
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
@@ -17,13 +18,14 @@ from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langchain_core.tools import BaseTool
 
 from langchain_cascade.base import CascadeBase
-from langchain_cascade.call import Call, Request
+from langchain_cascade.call import Call
 from langchain_cascade.driver import arun, run
 from langchain_cascade.events import aevent_stream, event_stream
-from langchain_cascade.messages import last_human_text
+from langchain_cascade.request import Request
 from langchain_cascade.settings import take_settings
+from langchain_cascade.spec import parameters_of, spec_of
 from langchain_cascade.structured import StructuredCascade
-from langchain_cascade.tools import Schema, Tools
+from langchain_cascade.tools import ChatRunnable, Schema, Tools
 
 _TOOLS = "_cascade_tools"
 
@@ -80,7 +82,6 @@ class CascadeChatModel(CascadeBase):
         settings, rest = take_settings(ensure_config(config))
         rest["tags"] = [*(self.tags or []), *rest["tags"]]
         rest["metadata"] = {**(self.metadata or {}), **rest["metadata"]}
-        own = self.callbacks.handlers if isinstance(self.callbacks, BaseCallbackManager) else self.callbacks
         tools = kwargs.pop(_TOOLS, None)
         disabled = self.disable_streaming is True or (self.disable_streaming == "tool_calling" and tools is not None)
         if kwargs.get("stop") is None:
@@ -90,16 +91,11 @@ class CascadeChatModel(CascadeBase):
             config=rest,
             settings=settings,
             kwargs={**self._call_defaults, **kwargs},
-            query=self.query or last_human_text,
-            name=self.get_name(),
-            callbacks=tuple(own or ()),
-            verbose=self.verbose,
             tools=tools,
             schema=schema,
             live=live and not disabled,
-            blocks=self.output_version == "v1",
         )
-        return Call(request, self._policy_for(settings), self.models)
+        return Call(self, request, self._policy_for(settings, request.thread))
 
     def invoke(
         self,
@@ -241,6 +237,45 @@ class CascadeChatModel(CascadeBase):
         """
         given = {name: value for name, value in kwargs.items() if value is not None}
         return StructuredCascade(partial(self._new_call, schema=Schema(schema, given)), include_raw=include_raw)
+
+    # — as data —
+
+    def to_spec(self, policy: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+        """The cascade as JSON data, without secrets: API keys by the names of their environment variables.
+
+        A model that cannot be written down so (made by your own class, or with headers that may hold a secret) is
+        left open, and given to `from_spec` again.
+
+        Args:
+            policy: The policy's folder; None: the one that the cascade was made from.
+
+        Raises:
+            ValueError: The policy's folder is not known, or `query=` is a function of your own.
+        """
+        return spec_of(self, policy)
+
+    @classmethod
+    def from_spec(
+        cls, spec: Mapping[str, Any], *, models: Mapping[str, ChatRunnable] | None = None, **kwargs: Any
+    ) -> Self:
+        """Make a cascade from what `to_spec` returned. Only from specs that you trust: they name classes to make.
+
+        Args:
+            spec: The data.
+            models: Models that the spec leaves open, or that stand in for its own.
+            kwargs: Parameters of `CascadeChatModel`, instead of those in the spec.
+
+        Raises:
+            ValueError: A model is neither in the spec nor given, or the policy in the folder is another one by now.
+        """
+        model = cls(**{**parameters_of(spec, models or {}), **kwargs})
+        if model.policy.fingerprint != spec["fingerprint"]:
+            msg = (
+                f"The policy in {spec['policy']} has the fingerprint {model.policy.fingerprint}, the spec was made "
+                f"with {spec['fingerprint']}: restore that policy, or make the spec again with to_spec()."
+            )
+            raise ValueError(msg)
+        return model
 
 
 def _configs(count: int, callbacks: Callbacks, kwargs: dict[str, Any]) -> tuple[list[RunnableConfig], dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -18,34 +18,45 @@ from langchain_core.callbacks import (
 )
 from langchain_core.messages import AIMessageChunk
 
-from langchain_cascade.call import Call, Request
+from langchain_cascade import wrapped
+from langchain_cascade.call import Call
 
 
 def run(call: Call) -> Generator[AIMessageChunk]:
     """Call models until an answer stands; yield it as it comes where the caller reads along, else at the end."""
-    held_by = _chain_run(call.request)
-    messages = call.request.messages
+    held_by = _chain_run(call)
     try:
-        call.begin(held_by.handlers)
-        while not call.trace.done:
+        if call.cache is not None:
+            call.recall(call.cache.lookup(*call.cache_key))
+        if not call.recalled:
+            call.begin(held_by.handlers)
+        while not call.done:
             try:
-                model, config = call.next_pass(held_by.get_child())
+                if call.host.rate_limiter is not None:
+                    call.host.rate_limiter.acquire(blocking=True)
+                model, messages, config = call.next_pass(held_by.get_child())
                 if call.streaming:
-                    with closing(cast("Generator[Any]", model.stream(messages, config))) as chunks:
+                    with closing(wrapped.stream(model, messages, config)) as chunks:
                         for chunk in chunks:
-                            yield from call.receive_chunk(chunk)
+                            if call.take(chunk):
+                                call.consider_release()
+                            yield from call.ready()
                     call.end_stream()
                 else:
-                    call.receive(model.invoke(messages, config))
+                    call.receive(wrapped.invoke(model, messages, config))
             except Exception as error:  # whatever a provider raises: another model may answer
                 call.fail(error)
             else:
                 call.judge()
+        if call.cache is not None and not call.recalled:
+            call.cache.update(*call.cache_key, call.generations)
         yield from call.last_chunks()
     except GeneratorExit:
+        call.abandon()
         held_by.on_chain_end(call.partial())
         raise
     except BaseException as error:
+        call.abandon()
         held_by.on_chain_error(error)
         raise
     held_by.on_chain_end(call.message)
@@ -53,61 +64,71 @@ def run(call: Call) -> Generator[AIMessageChunk]:
 
 async def arun(call: Call) -> AsyncGenerator[AIMessageChunk]:
     """`run`, async; decisions embed and score texts, so they are made in a thread."""
-    held_by = await _achain_run(call.request)
-    messages = call.request.messages
+    held_by = await _achain_run(call)
     try:
-        await asyncio.to_thread(call.begin, held_by.handlers)
-        while not call.trace.done:
+        if call.cache is not None:
+            call.recall(await call.cache.alookup(*call.cache_key))
+        if not call.recalled:
+            await asyncio.to_thread(call.begin, held_by.handlers)
+        while not call.done:
             try:
-                model, config = call.next_pass(held_by.get_child())
+                if call.host.rate_limiter is not None:
+                    await call.host.rate_limiter.aacquire(blocking=True)
+                model, messages, config = call.next_pass(held_by.get_child())
                 if call.streaming:
-                    async with aclosing(cast("AsyncGenerator[Any]", model.astream(messages, config))) as chunks:
+                    async with aclosing(wrapped.astream(model, messages, config)) as chunks:
                         async for chunk in chunks:
-                            for passing in call.receive_chunk(chunk):
+                            if call.take(chunk):
+                                await asyncio.to_thread(call.consider_release)
+                            for passing in call.ready():
                                 yield passing
                     call.end_stream()
                 else:
-                    call.receive(await model.ainvoke(messages, config))
+                    call.receive(await wrapped.ainvoke(model, messages, config))
             except Exception as error:  # whatever a provider raises: another model may answer
                 await asyncio.to_thread(call.fail, error)
             else:
                 await asyncio.to_thread(call.judge)
+        if call.cache is not None and not call.recalled:
+            await call.cache.aupdate(*call.cache_key, call.generations)
         for passing in call.last_chunks():
             yield passing
     except GeneratorExit:
+        call.abandon()
         await held_by.on_chain_end(call.partial())
         raise
     except BaseException as error:
+        call.abandon()
         await held_by.on_chain_error(error)
         raise
     await held_by.on_chain_end(call.message)
 
 
-def _chain_run(request: Request) -> CallbackManagerForChainRun:
-    callbacks = CallbackManager.configure(**_callbacks(request))
-    for handler in request.callbacks:
+def _chain_run(call: Call) -> CallbackManagerForChainRun:
+    callbacks = CallbackManager.configure(**_callbacks(call))
+    for handler in call.host.own_handlers:
         callbacks.add_handler(handler)
-    return callbacks.on_chain_start(None, **_start(request))
+    return callbacks.on_chain_start(None, **_start(call))
 
 
-async def _achain_run(request: Request) -> AsyncCallbackManagerForChainRun:
-    callbacks = AsyncCallbackManager.configure(**_callbacks(request))
-    for handler in request.callbacks:
+async def _achain_run(call: Call) -> AsyncCallbackManagerForChainRun:
+    callbacks = AsyncCallbackManager.configure(**_callbacks(call))
+    for handler in call.host.own_handlers:
         callbacks.add_handler(handler)
-    return await callbacks.on_chain_start(None, **_start(request))
+    return await callbacks.on_chain_start(None, **_start(call))
 
 
-def _callbacks(request: Request) -> dict[str, Any]:
-    config = request.config
+def _callbacks(call: Call) -> dict[str, Any]:
+    config = call.request.config
     return {
         "inheritable_callbacks": config.get("callbacks"),
         "inheritable_tags": config.get("tags"),
         "inheritable_metadata": config.get("metadata"),
-        "verbose": request.verbose,
+        "verbose": call.host.verbose,
     }
 
 
-def _start(request: Request) -> dict[str, Any]:
-    config = request.config
-    name = config.get("run_name") or request.name
-    return {"inputs": {"messages": request.messages}, "run_id": config.get("run_id"), "name": name}
+def _start(call: Call) -> dict[str, Any]:
+    config = call.request.config
+    name = config.get("run_name") or call.host.get_name()
+    return {"inputs": {"messages": call.request.messages}, "run_id": config.get("run_id"), "name": name}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
-from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler, BaseCallbackManager
+from langchain_core.tracers import BaseTracer
 
 DRAFT_TAGS = ("nostream", "cascade:draft")
 """`nostream` is LangGraph's: its token streams leave such a run out."""
@@ -18,10 +19,18 @@ def streams_tokens(handlers: Iterable[BaseCallbackHandler]) -> bool:
     return any(_streams(handler) for handler in handlers)
 
 
-def muted(callbacks: _Manager) -> _Manager:
-    """The callbacks of a draft: its start and its end are heard, its tokens are not."""
-    callbacks.handlers = [_mute(handler) for handler in callbacks.handlers]
-    callbacks.inheritable_handlers = [_mute(handler) for handler in callbacks.inheritable_handlers]
+def muted(callbacks: _Manager, *, streamed: bool) -> _Manager:
+    """The callbacks of a draft: its start and its end are heard, its tokens are not.
+
+    Args:
+        callbacks: Those of the call.
+        streamed: The draft is asked for as a stream, so that every callback would hear its tokens; tracers may.
+    """
+    # One object for each handler, for langchain-core tells by identity whether a manager has it already.
+    every = (*callbacks.handlers, *callbacks.inheritable_handlers)
+    mute = {id(one): _mute(one) if _streams(one) or (streamed and _hears(one)) else one for one in every}
+    callbacks.handlers = [mute[id(handler)] for handler in callbacks.handlers]
+    callbacks.inheritable_handlers = [mute[id(handler)] for handler in callbacks.inheritable_handlers]
     return callbacks
 
 
@@ -30,12 +39,17 @@ def _streams(handler: BaseCallbackHandler) -> bool:
     return hasattr(handler, "tap_output_aiter")
 
 
+def _hears(handler: BaseCallbackHandler) -> bool:
+    plain = (BaseCallbackHandler.on_llm_new_token, AsyncCallbackHandler.on_llm_new_token)
+    return type(handler).on_llm_new_token not in plain and not isinstance(handler, BaseTracer)
+
+
 def _mute(handler: BaseCallbackHandler) -> BaseCallbackHandler:
-    return cast("BaseCallbackHandler", _WithoutTokens(handler)) if _streams(handler) else handler
+    return cast("BaseCallbackHandler", _WithoutTokens(handler))
 
 
 class _WithoutTokens:
-    """A streaming handler that no longer looks like one, and hears no tokens."""
+    """A handler that hears no tokens; a streaming one no longer looks like one."""
 
     def __init__(self, handler: BaseCallbackHandler) -> None:
         self._handler = handler

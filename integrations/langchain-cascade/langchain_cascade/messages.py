@@ -1,89 +1,13 @@
-"""Messages in and out: what is routed, and the one answer that the caller gets."""
+"""The one answer that the caller gets, as a message and as a stream of chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.messages.ai import UsageMetadata, add_usage
-
-from cascade_components.cascade import Trace
-
-QueryExtractor = Callable[[list[BaseMessage]], str]
-"""Takes from a conversation the text that is routed."""
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
 
 _Message = TypeVar("_Message", bound=AIMessage)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One wrapped model's answer."""
-
-    model: str
-    message: AIMessage
-    latency_ms: float
-    cost_usd: float | None
-    parsed: Any = None
-    parsing_error: BaseException | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The pass as plain data, without the answer's text: a rejected one stays out of the final message."""
-        return {
-            "model": self.model,
-            "usage": self.message.usage_metadata,
-            "cost_usd": self.cost_usd,
-            "latency_ms": round(self.latency_ms, 3),
-        }
-
-
-def last_human_text(messages: list[BaseMessage]) -> str:
-    """The text of the last human turn; empty where there is none."""
-    return next((str(message.text) for message in reversed(messages) if isinstance(message, HumanMessage)), "")
-
-
-def whole_text(messages: Sequence[BaseMessage]) -> str:
-    """A conversation's text where its last human turn has none; else what it shows, such as "[image]".
-
-    Raises:
-        ValueError: The conversation is empty, or blank.
-    """
-    text = "\n".join(filter(None, (str(message.text).strip() for message in messages)))
-    if text:
-        return text
-    kinds = {str(block["type"]) for message in messages for block in message.content_blocks} - {"text"}
-    if not kinds:
-        msg = "There is nothing to answer: no message has any content."
-        raise ValueError(msg)
-    return " ".join(f"[{kind}]" for kind in sorted(kinds))
-
-
-def tool_caller(messages: Sequence[BaseMessage]) -> str | None:
-    """In a tool loop, the pool's member that made the tool call; None outside of one."""
-    if not messages or not isinstance(messages[-1], ToolMessage):
-        return None
-    called = next((message for message in reversed(messages) if isinstance(message, AIMessage)), None)
-    trace = called.response_metadata.get("cascade") if called else None
-    return trace.get("model") if isinstance(trace, dict) else None
-
-
-def total_usage(passes: Iterable[Pass]) -> UsageMetadata | None:
-    """The sum over every pass; None where no model told its usage."""
-    known = [usage for one in passes if (usage := one.message.usage_metadata)]
-    return reduce(add_usage, known) if known else None
-
-
-def summary(trace: Trace, passes: Sequence[Pass]) -> dict[str, Any]:
-    """What the final message says about how it came about."""
-    costs = [one.cost_usd for one in passes]
-    known = [cost for cost in costs if cost is not None]
-    return {
-        **trace.to_dict(),
-        "cost_usd": sum(known) if len(known) == len(costs) else None,
-        "passes": [one.to_dict() for one in passes],
-    }
 
 
 def as_chunk(message: AIMessage) -> AIMessageChunk:
@@ -121,6 +45,45 @@ def with_blocks(message: _Message) -> _Message:
     """A message whose content is LangChain's standard blocks (`output_version="v1"`)."""
     metadata = {**message.response_metadata, "output_version": "v1"}
     return message.model_copy(update={"content": list(message.content_blocks), "response_metadata": metadata})
+
+
+class AnswerStream:
+    """The chunks of one streamed answer: all of them are kept, and those that may be seen are passed on."""
+
+    def __init__(self, *, blocks: bool) -> None:
+        self.seen = False
+        """Whether something has been passed on: then it cannot be taken back."""
+        self.text = ""
+        self._chunks: list[AIMessageChunk] = []
+        self._waiting: list[AIMessageChunk] = []
+        self._indexed = BlockIndexer() if blocks else None
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def take(self, message: AIMessage) -> None:
+        """Keep one chunk."""
+        chunk = as_chunk(message)
+        self._chunks.append(chunk)
+        self.text += str(chunk.text)
+        passing = passing_chunk(chunk)
+        self._waiting.append(self._indexed(passing) if self._indexed else passing)
+
+    def ready(self) -> list[AIMessageChunk]:
+        """The chunks to pass on now: none before there is something to see, for until then another model can answer."""
+        if not self.seen and not any(map(has_content, self._waiting)):
+            return []
+        self.seen = True
+        return self.rest()
+
+    def rest(self) -> list[AIMessageChunk]:
+        """The chunks that have not been passed on."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def whole(self) -> AIMessageChunk | None:
+        """What has come so far, as one chunk."""
+        return add_ai_message_chunks(*self._chunks) if self._chunks else None
 
 
 class BlockIndexer:

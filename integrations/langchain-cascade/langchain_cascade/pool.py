@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, Self
 
-from langchain_core.language_models import BaseChatModel, ModelProfile
+from langchain_core.language_models import BaseChatModel
 
 from cascade_components.cascade import Router
+from cascade_components.pricing import TokenPrice
+from cascade_components.stickiness import StickyRouter
 from langchain_cascade.tools import ChatRunnable, innermost
 
+Price = TokenPrice | tuple[float, float]
+"""A pair is USD per input and per output token."""
 
-class ServablePolicy(Router, Protocol):
+
+class ServablePolicy(StickyRouter, Protocol):
     """What serving needs of a policy; `CascadePolicy` is one."""
 
     def at(
         self, *, budget: float | None = None, retention: float | None = None, cost_weight: float | None = None
     ) -> Self:
         """The same policy at another operating point."""
+        ...
+
+    @property
+    def last_resorts(self) -> tuple[str, ...]:
+        """The models whose answers stand, weakest first."""
+        ...
+
+    def cheaper(self, pressure: float) -> Self:
+        """The same policy at a cheaper operating point: 0 stays here, 1 is the cheapest."""
         ...
 
     def cost_usd(self, model: str, input_tokens: int, output_tokens: int) -> float | None:
@@ -44,21 +58,40 @@ def check_pool(models: Mapping[str, Any], policy: Router) -> None:
             raise ValueError(msg)
 
 
-def pool_profile(models: Mapping[str, ChatRunnable], strongest: str) -> ModelProfile | None:
-    """What the pool can do; None where the strongest model has no profile.
+def token_prices(prices: Mapping[str, Price] | None, policy: Router) -> dict[str, TokenPrice]:
+    """The prices that the user gave, by model.
 
-    Capabilities are the strongest model's, for it is asked when the others cannot; limits are the lowest of all.
+    Raises:
+        ValueError: A name is not in the policy, or a price is no price.
     """
-    last = getattr(innermost(models[strongest]), "profile", None)
-    if not last:
-        return None
-    found: dict[str, Any] = {name: value for name, value in last.items() if isinstance(value, bool)}
-    profiles = [getattr(innermost(model), "profile", None) or {} for model in models.values()]
-    for limit in ("max_input_tokens", "max_output_tokens"):
-        known = [profile[limit] for profile in profiles if limit in profile]
-        if known:
-            found[limit] = min(known)
-    return cast("ModelProfile", found)
+    found: dict[str, TokenPrice] = {}
+    for name, price in (prices or {}).items():
+        if name not in policy.models:
+            msg = f"prices: {name} is not in the policy; it knows {', '.join(policy.models)}."
+            raise ValueError(msg)
+        if not isinstance(price, TokenPrice) and not (isinstance(price, tuple | list) and len(price) == 2):
+            msg = (
+                f"prices: {name} must be a TokenPrice, such as TokenPrice.per_million(input=0.15, output=0.6), "
+                f"or a pair of USD per input and per output token; found {type(price).__name__}."
+            )
+            raise ValueError(msg)
+        found[name] = price if isinstance(price, TokenPrice) else TokenPrice(*price)
+    return found
+
+
+def check_priced(policy: ServablePolicy, prices: Mapping[str, TokenPrice]) -> None:
+    """Refuse a spending limit over models whose calls cost nobody knows what.
+
+    Raises:
+        ValueError: A model has no price.
+    """
+    unpriced = [name for name in policy.models if name not in prices and policy.cost_usd(name, 1, 1) is None]
+    if unpriced:
+        msg = (
+            f"spend_limit needs the price of every model; unknown: {', '.join(unpriced)}. "
+            f'Give prices={{"{unpriced[0]}": TokenPrice.per_million(…)}}.'
+        )
+        raise ValueError(msg)
 
 
 def identity(model: ChatRunnable) -> dict[str, Any]:

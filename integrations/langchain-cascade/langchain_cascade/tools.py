@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableParallel, RunnableSequence
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.configurable import DynamicRunnable
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+
+from cascade_components.quality.checks import fits
 
 ChatRunnable = Runnable[Any, Any]
 """A chat model, or anything around one: bound, configurable, with retries or fallbacks."""
@@ -31,6 +35,12 @@ class Tools:
         bound: ChatRunnable = model.bind_tools(list(self.tools), **choice, **self.kwargs)
         return bound.bind(**kwargs) if kwargs else bound
 
+    @property
+    def forced(self) -> bool:
+        """Whether the model has to call a tool."""
+        choice = self.tool_choice.get("type") if isinstance(self.tool_choice, Mapping) else self.tool_choice
+        return choice not in (None, False, "auto", "none")
+
     @cached_property
     def schemas(self) -> dict[str, dict[str, Any]]:
         """JSON schema of each tool's arguments; empty for what a provider brings itself."""
@@ -45,6 +55,10 @@ class Schema:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     """`method`, `strict` and whatever else the wrapped models' own methods know."""
 
+    def fits(self, parsed: Any) -> bool:
+        """Whether a parsed answer is of the schema: a dictionary may have come from a parser that knows no schema."""
+        return _fits(parsed, self.schema) if isinstance(parsed, Mapping) else parsed is not None
+
     def bind_to(self, model: Any, kwargs: Mapping[str, Any]) -> ChatRunnable:
         """The model's own structured output, with the raw message at hand, and the call's own arguments."""
         parser: ChatRunnable = model.with_structured_output(self.schema, include_raw=True, **self.kwargs)
@@ -53,6 +67,33 @@ class Schema:
         # A parallel step hands no call arguments to its steps: they have to be bound to the model itself.
         raw = parser.first.steps__["raw"].bind(**kwargs)
         return RunnableSequence(RunnableParallel(raw=raw), *parser.steps[1:])
+
+
+def has_format(text: str, response_format: Any) -> bool:
+    """Whether a text has the format that was bound to a model: JSON, of the schema where there is one.
+
+    Example:
+        >>> has_format('{"city": "Oslo"', {"type": "json_object"})
+        False
+    """
+    kind = response_format.get("type") if isinstance(response_format, Mapping) else None
+    if not response_format or kind == "text":
+        return True
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return False
+    if kind == "json_object":
+        return True
+    described = response_format.get("json_schema", {}) if isinstance(response_format, Mapping) else {}
+    return _fits(parsed, described.get("schema", {}) if described else response_format)
+
+
+def _fits(parsed: Any, schema: Any) -> bool:
+    try:
+        return fits(parsed, convert_to_json_schema(schema) if schema else {})
+    except (KeyError, TypeError, ValueError):
+        return True  # a schema of the provider's own: only the provider can check against it
 
 
 def _schema(tool: Any) -> tuple[str, dict[str, Any]]:
@@ -64,24 +105,30 @@ def _schema(tool: Any) -> tuple[str, dict[str, Any]]:
     return function["name"], function.get("parameters") or {}
 
 
+def resolved(model: ChatRunnable, config: RunnableConfig) -> ChatRunnable:
+    """A wrapped model as a call's config configures it: without its configurable layers, its bindings kept."""
+    if isinstance(model, DynamicRunnable):
+        found = resolved(model.prepare(config)[0], config)
+        return found.with_config(model.config) if model.config else found
+    if isinstance(model, RunnableBindingBase):
+        return model.model_copy(update={"bound": resolved(model.bound, merge_configs(model.config, config))})
+    # What `init_chat_model` makes of configurable fields is a layer that nothing public resolves.
+    layer = None if isinstance(model, BaseChatModel) else getattr(model, "_model", None)
+    return model if layer is None else resolved(layer(config), config)
+
+
 def adapt(
-    model: ChatRunnable,
-    config: RunnableConfig,
-    change: Callable[[Any, Mapping[str, Any]], ChatRunnable],
-    kwargs: Mapping[str, Any],
+    model: ChatRunnable, change: Callable[[Any, Mapping[str, Any]], ChatRunnable], kwargs: Mapping[str, Any]
 ) -> ChatRunnable:
-    """Change the chat model inside its bindings and configurable layers, and keep the layers.
+    """Change the chat model inside its bindings, and keep the bindings.
 
     Args:
         model: A wrapped model.
-        config: The call's config, which configurable models read.
-        change: Takes the innermost model and the call arguments that the layers and the caller bind to it.
+        change: Takes the innermost model and the call arguments that the bindings and the caller bind to it.
         kwargs: The caller's call arguments.
     """
-    if isinstance(model, DynamicRunnable):
-        return adapt(model.prepare(config)[0], config, change, kwargs)
     if isinstance(model, RunnableBindingBase):
-        bound = adapt(model.bound, merge_configs(model.config, config), change, {**model.kwargs, **kwargs})
+        bound = adapt(model.bound, change, {**model.kwargs, **kwargs})
         return model.model_copy(update={"bound": bound, "kwargs": {}})
     return change(model, kwargs)
 
