@@ -112,7 +112,8 @@ class CascadeBase(BaseChatModel):
             ValueError: None has.
         """
         pool = {name: capabilities_of(model) for name, model in self.models.items()}
-        return able_models(needs_of(request), pool)
+        counted = any(found.max_input_tokens is not None for found in pool.values())
+        return able_models(needs_of(request, counted=counted), pool)
 
     def author_of(self, message: AIMessage) -> str | None:
         """The provider whose model wrote a message, by the cascade's trace; None where that does not tell."""

@@ -41,8 +41,13 @@ def capabilities_of(model: ChatRunnable) -> Capabilities:
     )
 
 
-def needs_of(request: Request) -> Needs:
-    """What a call needs of whichever model is asked."""
+def needs_of(request: Request, *, counted: bool) -> Needs:
+    """What a call needs of whichever model is asked.
+
+    Args:
+        request: The call.
+        counted: Whether a limit is known that the prompt's length matters for.
+    """
     groups = [frozenset({name}) for name in _file_features(request.messages)]
     if request.tools is not None and request.tools.tools:
         groups.append(frozenset({"tool_calling"}))
@@ -51,7 +56,7 @@ def needs_of(request: Request) -> Needs:
         groups.append(_BY_METHOD.get(str(request.schema.kwargs.get("method")), default))
     if request.response_format:
         groups.append(frozenset({"structured_output"}))
-    return Needs(frozenset(filter(None, groups)), prompt_tokens(request.messages, request.tools))
+    return Needs(frozenset(filter(None, groups)), prompt_tokens(request.messages, request.tools) if counted else 0)
 
 
 def prompt_tokens(messages: Sequence[BaseMessage], tools: Tools | None = None) -> int:
