@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cascade_components.cascade import AllModelsFailed, Cascade, QualityEstimator, Router
     from cascade_components.encoders import Encoder, SentenceTransformerEncoder
     from cascade_components.evaluation import Evaluation, evaluate, sweep
+    from cascade_components.explaining import Explanation, explain
     from cascade_components.fitting import add_model, fit
     from cascade_components.outcomes import Outcome, Outcomes, load_outcomes
     from cascade_components.policy import CascadePolicy
@@ -37,6 +38,7 @@ _HOMES = {
     "EmbeddingHead": "quality.head",
     "Encoder": "encoders",
     "Evaluation": "evaluation",
+    "Explanation": "explaining",
     "Outcome": "outcomes",
     "Outcomes": "outcomes",
     "Plan": "trace",
@@ -50,6 +52,7 @@ _HOMES = {
     "Trace": "trace",
     "add_model": "fitting",
     "evaluate": "evaluation",
+    "explain": "explaining",
     "fit": "fitting",
     "load_outcomes": "outcomes",
     "sweep": "evaluation",
@@ -59,7 +62,9 @@ _ELSEWHERE = {
     "CascadeChatModel": ("langchain_cascade", "langchain"),
     "CascadeDecisionModel": ("langchain_cascade", "langchain"),
     "CascadeMiddleware": ("langchain_cascade", "langchain"),
+    "CascadeTool": ("langchain_cascade", "langchain"),
     "ChatLocal": ("cascade_local", "local"),
+    "ExplainTool": ("langchain_cascade", "langchain"),
     "capture": ("langchain_cascade", "langchain"),
     "sanitize_history": ("langchain_cascade", "langchain"),
 }
@@ -73,6 +78,7 @@ __all__ = [
     "EmbeddingHead",
     "Encoder",
     "Evaluation",
+    "Explanation",
     "Outcome",
     "Outcomes",
     "Plan",
@@ -86,6 +92,7 @@ __all__ = [
     "Trace",
     "add_model",
     "evaluate",
+    "explain",
     "fit",
     "load_outcomes",
     "sweep",

@@ -62,7 +62,7 @@ def test_a_cascade_is_made_again_from_its_spec(folder, monkeypatch):
     assert "very-secret" not in written
     again = CascadeChatModel.from_spec(json.loads(written))
     assert again.policy.fingerprint == model.policy.fingerprint
-    assert again.token_prices == model.token_prices
+    assert again.serving.prices == model.serving.prices
     assert (again.sticky, again.temperature, again.tags) == ("thread", 0.5, ["mine"])
     assert repr(again.spend_limit) == repr(model.spend_limit)
     assert again.models["small"].temperature == 0.3

@@ -13,19 +13,28 @@ from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import ConfigDict, PrivateAttr, SecretStr, SkipValidation, model_validator
 
 import cascade_components as cc
-from cascade_components.availability import able_models
-from cascade_components.pricing import TokenPrice
+from cascade_components.availability import Capabilities, Needs, able_models
+from cascade_components.serving.call import Serving
+from cascade_components.serving.servable import Price, ServablePolicy, check_priced, token_prices
+from cascade_components.serving.turn import Turn
 from cascade_components.spending import SpendLimit
-from langchain_cascade.capabilities import capabilities_of, needs_of, pool_profile
-from langchain_cascade.conversation import QueryExtractor
-from langchain_cascade.history import provider_of
-from langchain_cascade.opening import Opening
-from langchain_cascade.pool import Price, ServablePolicy, check_pool, check_priced, identity, token_prices
+from langchain_cascade.capabilities import capabilities_of, features_needed, pool_profile, prompt_tokens
+from langchain_cascade.conversation import (
+    QueryExtractor,
+    incumbent,
+    last_human_text,
+    roles_without_human,
+    whole_text,
+)
+from langchain_cascade.history import provider_of, seen_calls
+from langchain_cascade.pool import check_pool, identity
 from langchain_cascade.request import Request
-from langchain_cascade.settings import Settings
 from langchain_cascade.tools import ChatRunnable, innermost
 
-_KEPT_POLICIES = 16
+_REMEDY = (
+    "Add a HumanMessage, give the cascade query= a function that takes the text from your messages, or name the model "
+    'that is asked: config={"configurable": {"cascade": {"model": ...}}}.'
+)
 
 
 class CascadeBase(BaseChatModel):
@@ -60,7 +69,6 @@ class CascadeBase(BaseChatModel):
     """As in any chat model: whether `invoke` streams inside, so that callbacks hear tokens. Drafts never do."""
 
     _policy_folder: str | None = PrivateAttr(default=None)
-    _policies: dict[tuple[str, str, float], ServablePolicy] = PrivateAttr(default_factory=dict)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -79,9 +87,9 @@ class CascadeBase(BaseChatModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_pool(self.models, self.policy)
-        prices = self.token_prices
+        serving = self.serving
         if self.spend_limit is not None:
-            check_priced(self.policy, prices)
+            check_priced(self.policy, serving.prices)
         return self
 
     @property
@@ -90,14 +98,10 @@ class CascadeBase(BaseChatModel):
         return self._policy_folder
 
     @cached_property
-    def token_prices(self) -> dict[str, TokenPrice]:
-        """The prices that were given, by model."""
-        return token_prices(self.prices, self.policy)
-
-    @cached_property
-    def opening(self) -> Opening:
-        """Chooses the model that a call asks first."""
-        return Opening(self.query, self.sticky, self.token_prices)
+    def serving(self) -> Serving:
+        """How it serves: the same from call to call."""
+        prices = token_prices(self.prices, self.policy)
+        return Serving(self.policy, prices, self.spend_limit, self.sticky, self.release, _REMEDY)
 
     @property
     def own_handlers(self) -> list[BaseCallbackHandler]:
@@ -105,15 +109,38 @@ class CascadeBase(BaseChatModel):
         own = self.callbacks.handlers if isinstance(self.callbacks, BaseCallbackManager) else self.callbacks
         return list(own or ())
 
-    def able_models(self, request: Request) -> frozenset[str]:
-        """The models whose profile has what a call needs.
+    def turn_of(self, request: Request) -> Turn:
+        """A call as the cascade sees it.
 
         Raises:
-            ValueError: None has.
+            ValueError: There is nothing to answer, or no model has what the call needs.
         """
+        messages, tools = request.messages, request.tools
         pool = {name: capabilities_of(model) for name, model in self.models.items()}
-        counted = any(found.max_input_tokens is not None for found in pool.values())
-        return able_models(needs_of(request, counted=counted), pool)
+        counted = self.spend_limit is not None or any(found.max_input_tokens is not None for found in pool.values())
+        length = prompt_tokens(messages, tools) if counted else 0
+        text = (self.query or last_human_text)(messages)
+        return Turn(
+            text=text,
+            whole="" if text.strip() else whole_text(messages),
+            settings=request.settings,
+            able=self._able(request, pool, length),
+            last=incumbent(messages, self.policy.models) if self.sticky else None,
+            roles=roles_without_human(messages),
+            thread=request.thread,
+            prompt_tokens=length,
+            max_tokens=request.kwargs.get("max_tokens"),
+            tools=tools.schemas if tools else None,
+            must_call=tools is not None and tools.forced,
+            made_calls=seen_calls(messages),
+            shaped=request.shaped,
+            live=request.live,
+        )
+
+    def _able(self, request: Request, pool: Mapping[str, Capabilities], length: int) -> frozenset[str]:
+        if request.settings.model is not None:
+            return frozenset(self.policy.models)  # named by the caller, who knows
+        return able_models(Needs(features_needed(request), length), pool)
 
     def author_of(self, message: AIMessage) -> str | None:
         """The provider whose model wrote a message, by the cascade's trace; None where that does not tell."""
@@ -126,24 +153,6 @@ class CascadeBase(BaseChatModel):
         """Call arguments for every wrapped model."""
         given = {name: getattr(self, name) for name in ("temperature", "max_tokens", "timeout", "stop")}
         return {name: value for name, value in given.items() if value is not None}
-
-    def _policy_for(self, settings: Settings, thread: str | None) -> ServablePolicy:
-        """The policy at the operating point of a call, cheaper near a spending limit; the last few are kept."""
-        name, value = settings.target or ("cheaper", 0.0)
-        pressure = self.spend_limit.pressure(thread) if self.spend_limit else 0.0
-        if pressure > 0:
-            name, value = "cheaper", pressure
-        if (name, value) == ("cheaper", 0.0):
-            return self.policy
-        key = (self.policy.fingerprint, name, value)
-        found = self._policies.get(key)
-        if found is None:
-            found = self.policy.cheaper(value) if name == "cheaper" else self.policy.at(**{name: value})
-            if len(self._policies) >= _KEPT_POLICIES:
-                oldest, *_ = list(self._policies)  # a copy, for other threads may add to it
-                self._policies.pop(oldest, None)
-            self._policies[key] = found
-        return found
 
     @property
     def _llm_type(self) -> str:

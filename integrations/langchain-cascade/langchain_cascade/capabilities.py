@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
-from cascade_components.availability import Capabilities, Needs
+from cascade_components.availability import Capabilities
 from langchain_cascade.tools import ChatRunnable, Tools, innermost
 
 if TYPE_CHECKING:
@@ -41,13 +41,8 @@ def capabilities_of(model: ChatRunnable) -> Capabilities:
     )
 
 
-def needs_of(request: Request, *, counted: bool) -> Needs:
-    """What a call needs of whichever model is asked.
-
-    Args:
-        request: The call.
-        counted: Whether a limit is known that the prompt's length matters for.
-    """
+def features_needed(request: Request) -> frozenset[frozenset[str]]:
+    """What a call needs of whichever model is asked, as sets of alternatives."""
     groups = [frozenset({name}) for name in _file_features(request.messages)]
     if request.tools is not None and request.tools.tools:
         groups.append(frozenset({"tool_calling"}))
@@ -56,7 +51,7 @@ def needs_of(request: Request, *, counted: bool) -> Needs:
         groups.append(_BY_METHOD.get(str(request.schema.kwargs.get("method")), default))
     if request.response_format:
         groups.append(frozenset({"structured_output"}))
-    return Needs(frozenset(filter(None, groups)), prompt_tokens(request.messages, request.tools) if counted else 0)
+    return frozenset(filter(None, groups))
 
 
 def prompt_tokens(messages: Sequence[BaseMessage], tools: Tools | None = None) -> int:

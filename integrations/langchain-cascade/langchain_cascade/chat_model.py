@@ -95,7 +95,7 @@ class CascadeChatModel(CascadeBase):
             schema=schema,
             live=live and not disabled,
         )
-        return Call(self, request, self._policy_for(settings, request.thread))
+        return Call(self, request)
 
     def invoke(
         self,

@@ -35,20 +35,11 @@ def whole_text(messages: Sequence[BaseMessage]) -> str:
     return " ".join(f"[{kind}]" for kind in sorted(kinds))
 
 
-def check_human(messages: Sequence[BaseMessage]) -> None:
-    """Refuse a conversation that nobody asks anything in.
-
-    Raises:
-        ValueError: It has no human message.
-    """
-    if not any(isinstance(message, HumanMessage) for message in messages):
-        kinds = ", ".join(dict.fromkeys(message.type for message in messages))
-        msg = (
-            f"There is no human message to route (found: {kinds}). Add a HumanMessage, give the cascade query= a "
-            "function that takes the text from your messages, or name the model that is asked: "
-            'config={"configurable": {"cascade": {"model": ...}}}.'
-        )
-        raise ValueError(msg)
+def roles_without_human(messages: Sequence[BaseMessage]) -> tuple[str, ...] | None:
+    """Who speaks in a conversation that nobody asks anything in; None: a human does ask."""
+    if any(isinstance(message, HumanMessage) for message in messages):
+        return None
+    return tuple(dict.fromkeys(message.type for message in messages))
 
 
 def incumbent(messages: Sequence[BaseMessage], pool: Collection[str]) -> Incumbent | None:

@@ -11,8 +11,8 @@ from typing import Any, cast, overload
 from langchain_core.language_models import BaseChatModel
 
 import cascade_components as cc
+from cascade_components.serving.servable import ServablePolicy
 from langchain_cascade.chat_model import CascadeChatModel
-from langchain_cascade.pool import ServablePolicy
 from langchain_cascade.tools import ChatRunnable, innermost
 
 try:

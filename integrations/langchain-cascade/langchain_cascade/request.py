@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
-from langchain_cascade.settings import Settings
+from cascade_components.serving.settings import CallSettings
 from langchain_cascade.tools import Schema, Tools
 
 
@@ -20,7 +20,7 @@ class Request:
     messages: list[BaseMessage]
     config: RunnableConfig
     """Without the cascade's own settings."""
-    settings: Settings
+    settings: CallSettings
     kwargs: Mapping[str, Any]
     """Call arguments, handed to each wrapped model."""
     tools: Tools | None = None

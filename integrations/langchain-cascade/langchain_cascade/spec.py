@@ -53,7 +53,7 @@ def spec_of(model: CascadeBase, policy: str | os.PathLike[str] | None) -> dict[s
     if model.query is not None:
         msg = "query= is a function and cannot be written down: leave it out, and give it to from_spec again."
         raise ValueError(msg)
-    prices = {name: asdict(price) for name, price in model.token_prices.items()}
+    prices = {name: asdict(price) for name, price in model.serving.prices.items()}
     limit = model.spend_limit
     caps = None if limit is None else {name: getattr(limit, name) for name in ("usd", "per", "near", "at_limit")}
     return {

@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-
-from langchain_core.messages.ai import UsageMetadata
+from dataclasses import dataclass
 
 from cascade_components.pricing import TokenPrice
+from cascade_components.serving.servable import ServablePolicy
 from cascade_components.spending import Reservation, SpendLimit
-from langchain_cascade.capabilities import prompt_tokens
-from langchain_cascade.passes import cost_of
-from langchain_cascade.pool import ServablePolicy
-from langchain_cascade.request import Request
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one wrapped call."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read: int = 0
+    """Input tokens that the provider had in its prompt cache."""
+    cache_creation: int = 0
+    """Input tokens that it put there."""
+    free: bool = False
+    """No provider was asked: a cache of answers had it."""
 
 
 class Account:
-    """Counts what one call costs, within a spending limit where there is one."""
+    """Counts what one call costs, within a spending limit where there is one.
+
+    Args:
+        policy: Says what a model's tokens cost where `prices` doesn't, and how long its answers are.
+        prices: The user's own.
+        limit: The spending limit.
+        thread: The conversation that pays.
+        prompt_tokens: About how long the prompt is.
+        max_tokens: How long an answer can get, if that is limited.
+    """
 
     def __init__(
-        self, policy: ServablePolicy, prices: Mapping[str, TokenPrice], limit: SpendLimit | None, request: Request
+        self,
+        policy: ServablePolicy,
+        prices: Mapping[str, TokenPrice],
+        limit: SpendLimit | None,
+        *,
+        thread: str | None,
+        prompt_tokens: int,
+        max_tokens: int | None,
     ) -> None:
         self.at_limit = False
         """Nothing more fits; the cheapest model answers nevertheless."""
         self._policy = policy
         self._prices = prices
         self._limit = limit
-        self._thread = request.thread
+        self._thread = thread
         self._open: Reservation | None = None
         self._cheapest: str | None = None
         self._expected: dict[str, float] = {}
         if limit is not None:
-            longest = request.kwargs.get("max_tokens")
-            prompt = prompt_tokens(request.messages, request.tools)
-            self._expected = {name: self._expect(name, prompt, longest) for name in policy.models}
+            self._expected = {name: self._expect(name, prompt_tokens, max_tokens) for name in policy.models}
 
     def affordable(self, models: Collection[str]) -> frozenset[str]:
         """The models that can be asked within the limit; where that is none, the cheapest if the limit allows it.
@@ -66,9 +90,9 @@ class Account:
             force = self._limit.at_limit == "cheapest" and model == self._cheapest
             self._open = self._limit.reserve(model, self._expected[model], self._thread, force=force)
 
-    def pay(self, model: str, usage: UsageMetadata | None) -> float | None:
-        """What a pass cost, in USD; None where it is unknown."""
-        cost = cost_of(usage, model, self._policy, self._prices.get(model))
+    def pay(self, model: str, usage: Usage | None) -> float | None:
+        """What a pass cost, in USD; None where its usage or its price is unknown."""
+        cost = self._cost(model, usage)
         self.close(cost)
         return cost
 
@@ -78,7 +102,16 @@ class Account:
             self._open.settle(usd)
             self._open = None
 
+    def _cost(self, model: str, usage: Usage | None) -> float | None:
+        if usage is None or usage.free:
+            return None if usage is None else 0.0
+        price = self._prices.get(model)
+        if price is None:
+            return self._policy.cost_usd(model, usage.input_tokens, usage.output_tokens)
+        return price.cost_usd(
+            usage.input_tokens, usage.output_tokens, cache_read=usage.cache_read, cache_creation=usage.cache_creation
+        )
+
     def _expect(self, model: str, prompt: int, longest: int | None) -> float:
         known = [tokens for tokens in (self._policy.expected_output_tokens(model), longest) if tokens is not None]
-        usage = UsageMetadata(input_tokens=prompt, output_tokens=round(min(known, default=0)), total_tokens=0)
-        return cost_of(usage, model, self._policy, self._prices.get(model)) or 0.0
+        return self._cost(model, Usage(prompt, round(min(known, default=0)))) or 0.0
