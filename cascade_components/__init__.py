@@ -63,6 +63,7 @@ _ELSEWHERE = {
     "CascadeDecisionModel": ("langchain_cascade", "langchain"),
     "CascadeMiddleware": ("langchain_cascade", "langchain"),
     "CascadeTool": ("langchain_cascade", "langchain"),
+    "CascadeToolSpec": ("llama_index.tools.cascade", "llama-index"),
     "ChatLocal": ("cascade_local", "local"),
     "ExplainTool": ("langchain_cascade", "langchain"),
     "capture": ("langchain_cascade", "langchain"),

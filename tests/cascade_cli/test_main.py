@@ -1,6 +1,8 @@
 """The command line as a process: what it prints, and how bad input is told."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -9,10 +11,13 @@ import pytest
 import cascade_components as cc
 from tests.toy import make_rows
 
+POOL = "small=openai:gpt-a,medium=openai:gpt-b,large=openai:gpt-c"
+
 
 def cascade(*arguments, **environment):
     command = [sys.executable, "-c", "from cascade_cli.main import run; run()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +63,18 @@ def broken(outcomes):
         (lambda o, f: ["quickstart", "--pool", "nonsense,smollm2-135m"], "'nonsense' is no embedded model"),
         (lambda o, f: ["quickstart", "--ask", " "], "the question is empty"),
         (lambda o, f: ["fit", "--nonsense"], "No such option"),
+        (lambda o, f: ["mcp", o.parent, "--pool", POOL], "holds no policy"),
+        (lambda o, f: ["mcp", f, "--pool", "openai:gpt-4o"], "openai:gpt-4o cannot be made: Missing credentials"),
+        (lambda o, f: ["mcp", f, "--pool", POOL, "--prices", "1/2"], "--prices needs one in/out pair"),
+        (lambda o, f: ["mcp", f, "--pool", "small=,large=openai:gpt-4o"], "each NAME=MODEL or MODEL, no name twice"),
+        (lambda o, f: ["mcp", f, "--pool", "small=gpt"], "'gpt' is no embedded model"),
+        (lambda o, f: ["mcp", f, "--pool", "small=nobody:gpt"], "nobody:gpt cannot be made: Unable to infer"),
+        (lambda o, f: ["mcp", f], "Missing option '--pool'"),
+        (lambda o, f: ["mcp", f, "--pool", POOL, "--transport", "smoke"], "'smoke' is not one of"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(outcomes, folder, arguments, message):
-    done = cascade(*arguments(outcomes, folder))
+    done = cascade(*arguments(outcomes, folder), OPENAI_API_KEY="")
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -69,7 +82,41 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(outcomes, folder, arguments
     assert not (outcomes.parent / "p").exists()
 
 
-@pytest.mark.parametrize("command", [[], ["quickstart"], ["fit"], ["evaluate"]])
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ("small=openai:gpt-a,large=openai:gpt-c", "missing: medium"),
+        ("openai:gpt-a,openai:gpt-b,openai:gpt-c", "not in the policy: openai:gpt-a"),
+    ],
+)
+def test_the_pool_of_a_server_is_the_policys(folder, pool, message):
+    done = cascade("mcp", folder, "--pool", pool, OPENAI_API_KEY="sk-secret")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.enable_socket
+def test_a_taken_port_is_told(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments = ["--pool", POOL, "--transport", "http", "--port", port]
+        done = cascade("mcp", folder, *arguments, OPENAI_API_KEY="sk-secret")
+    assert done.returncode == 2
+    assert "Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_extra_is_named(folder):
+    without = "import sys; sys.modules['mcp'] = None\nfrom cascade_cli.main import run; run()"
+    command = [sys.executable, "-c", without, "mcp", str(folder), "--pool", POOL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'cascade: The MCP server needs mcp: pip install "cascade-components[mcp]"\n'
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("command", [[], ["quickstart"], ["fit"], ["evaluate"], ["mcp"]])
 def test_every_command_explains_itself(command):
     done = cascade(*command, "--help")
     assert done.returncode == 0

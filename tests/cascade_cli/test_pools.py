@@ -1,6 +1,6 @@
 import pytest
 
-from cascade_cli.pools import make_pool
+from cascade_cli.pools import make_named_pool, make_pool
 
 
 @pytest.mark.parametrize("names", [["smollm2-135m"], ["smollm2-135m", "smollm2-135m"], ["smollm2-135m", ""]])
@@ -32,3 +32,27 @@ def test_prices_must_fit_the_pool(monkeypatch, prices):
     monkeypatch.setenv("OPENAI_API_KEY", "test")
     with pytest.raises(ValueError, match="--prices needs one in/out pair"):
         make_pool(["openai:gpt-4o-mini", "openai:gpt-4o"], prices)
+
+
+def test_a_named_pool_has_the_names_of_a_policy(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    pool = make_named_pool("small=openai:gpt-4o-mini, openai:gpt-4o", "0.15/0.6,2.5/10")
+    assert pool.usd_per_token == {"small": (0.15e-6, 0.6e-6), "openai:gpt-4o": (2.5e-6, 1e-5)}
+    assert {name: model.model_name for name, model in pool.models.items()} == {
+        "small": "gpt-4o-mini",
+        "openai:gpt-4o": "gpt-4o",
+    }
+    assert pool.models["small"].max_tokens is None
+    assert make_named_pool("openai:gpt-4o", None).usd_per_token == {}
+
+
+@pytest.mark.parametrize("pool", ["", "a=openai:gpt-4o,", "a=,b=openai:gpt-4o", "=openai:gpt-4o", "a=x:y,a=x:z"])
+def test_a_named_pool_has_a_model_for_each_name(pool):
+    with pytest.raises(ValueError, match="each NAME=MODEL or MODEL, no name twice"):
+        make_named_pool(pool, None)
+
+
+def test_a_model_that_cannot_be_made_is_named(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ValueError, match=r"openai:gpt-4o cannot be made: .*OPENAI_API_KEY"):
+        make_named_pool("large=openai:gpt-4o", None)

@@ -15,6 +15,7 @@ if find_spec("langchain_core") is None:
     msg = 'langchain_cascade needs langchain-core: pip install "cascade-components[langchain]"'
     raise ImportError(msg)
 
+from langchain_cascade.agent_tool import CascadeTool, ExplainTool
 from langchain_cascade.capture import capture
 from langchain_cascade.chat_model import CascadeChatModel
 from langchain_cascade.history import sanitize_history
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 _HOMES = {"CascadeDecisionModel": "decisions", "CascadeMiddleware": "middleware"}
 """Loaded when first used: the one needs langchain-core from 1.8 on, the other langchain."""
 
-__all__ = ["CascadeChatModel", "CascadeDecisionModel", "CascadeMiddleware", "capture", "sanitize_history"]
+__all__ = [
+    "CascadeChatModel",
+    "CascadeDecisionModel",
+    "CascadeMiddleware",
+    "CascadeTool",
+    "ExplainTool",
+    "capture",
+    "sanitize_history",
+]
 
 
 def __getattr__(name: str) -> Any:
