@@ -1,0 +1,227 @@
+"""One call of an LLM on its way through the cascade, in LlamaIndex's words; the drivers do the calling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, cast
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.instrumentation.span import active_span_id
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import LLM
+from llama_index.core.tools import BaseTool
+
+from cascade_components.serving.account import Usage
+from cascade_components.serving.call import ServedCall, Serving
+from cascade_components.serving.turn import Turn
+from llama_index.llms.cascade.responses import (
+    CascadeMessage,
+    answer_of,
+    finish_reason,
+    larger,
+    usage_of,
+    usage_words,
+)
+
+
+@dataclass(frozen=True)
+class RawTools:
+    """Tools as the caller gave them, until a wrapped LLM formats them."""
+
+    tools: tuple[BaseTool, ...]
+    required: bool = False
+    parallel: bool = False
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """What else the wrapped LLMs' own `chat_with_tools` know, such as `tool_choice`."""
+
+    @property
+    def structured(self) -> bool:
+        """Whether LlamaIndex makes an object of the call: its programs give a `tool_choice`, None by default."""
+        return self.kwargs.get("tool_choice", "") is None
+
+    @property
+    def forced(self) -> bool:
+        """Whether the LLM has to call a tool."""
+        return self.required or self.structured or self.kwargs.get("tool_choice", "auto") not in ("auto", "none")
+
+    @property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """JSON schema of each tool's arguments."""
+        return {str(tool.metadata.name): tool.metadata.get_parameters_dict() for tool in self.tools}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call's wishes."""
+
+    messages: list[ChatMessage]
+    kwargs: Mapping[str, Any]
+    """Call arguments, handed to each wrapped LLM."""
+    tools: RawTools | None = None
+
+
+class Call:
+    """The state of one call; it lives no longer than the call."""
+
+    def __init__(
+        self, serving: Serving, models: Mapping[str, LLM], request: Request, turn_of: Callable[[], Turn]
+    ) -> None:
+        self._serving = serving
+        self._models = models
+        self._request = request
+        self._turn_of = turn_of
+        self._span = active_span_id.get()
+        self._waiting: list[ChatResponse] = []
+        self._last: ChatResponse | None = None
+        self._usage: Usage | None = None
+        self._finish: str | None = None
+        self._streamed = False
+        self.served: ServedCall
+
+    @contextmanager
+    def span(self) -> Iterator[None]:
+        """Under which the LLMs are called: the caller's, which has ended once a stream is read."""
+        token = active_span_id.set(self._span)
+        try:
+            yield
+        finally:
+            active_span_id.reset(token)
+
+    def begin(self) -> None:
+        """Choose the first LLM."""
+        self.served = ServedCall(self._serving, self._turn_of())
+        self.served.begin()
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer stands."""
+        return self.served.trace.done
+
+    def abandon(self) -> None:
+        """The caller gave the call up."""
+        if hasattr(self, "served"):
+            self.served.abandon()
+
+    # — one pass —
+
+    def next_pass(self, way: str) -> Callable[[], Any]:
+        """The call to make now.
+
+        Args:
+            way: `chat`, `achat`, `stream_chat` or `astream_chat`.
+
+        Raises:
+            SpendLimitError: The call would go over the limit.
+        """
+        llm = self._models[self.served.open_pass()]
+        self._waiting, self._last, self._usage, self._finish = [], None, None, None
+        self._streamed = self.served.streaming
+        tools, messages, kwargs = self._request.tools, list(self._request.messages), dict(self._request.kwargs)
+        if tools is None:
+            return lambda: getattr(llm, way)(messages, **kwargs)
+        if not isinstance(llm, FunctionCallingLLM):
+            msg = f"{self.served.trace.model} ({llm.class_name()}) cannot call tools."
+            raise TypeError(msg)
+        return lambda: getattr(llm, f"{way}_with_tools")(
+            list(tools.tools),
+            chat_history=messages,
+            allow_parallel_tool_calls=tools.parallel,
+            tool_required=tools.required,
+            **tools.kwargs,
+            **kwargs,
+        )
+
+    def receive(self, response: ChatResponse) -> None:
+        """Take a whole answer."""
+        self._read(response)
+        self.served.close_pass(response, self._usage, usage_words(self._usage))
+
+    def _read(self, response: ChatResponse) -> None:
+        """Keep what is told beside the answer: some streams tell it before their last part."""
+        self._usage = larger(self._usage, usage_of(response))
+        self._finish = finish_reason(response) or self._finish
+
+    def take(self, response: ChatResponse) -> bool:
+        """Take a part of a stream; say whether a held answer has come so far that it may be released."""
+        self._read(response)
+        self._last = response
+        self._waiting.append(self._marked(response))
+        return self.served.read(response.message.content or "")
+
+    def consider_release(self) -> None:
+        """Release a held answer if what has come of it is good enough."""
+        model, so_far = self.served.trace.model, cast("ChatResponse", self._last)
+        self.served.consider_release(answer_of(so_far, model, self._models[model]))
+
+    def ready(self) -> list[ChatResponse]:
+        """The parts of a stream that the caller gets now: none before there is something to see."""
+        if self.served.held or not (self.served.seen or any(map(_shows, self._waiting))):
+            return []
+        self.served.seen = True
+        ready, self._waiting = self._waiting, []
+        return ready
+
+    def end_stream(self) -> None:
+        """The stream is complete: its last part is the answer.
+
+        Raises:
+            ValueError: There was none.
+        """
+        if self._last is None:
+            msg = f"{self.served.trace.model} streamed nothing."
+            raise ValueError(msg)
+        self.receive(self._last)
+
+    def judge(self) -> None:
+        """Judge the answer that came last: it stands, or another LLM is asked."""
+        last = self.served.passes[-1]
+        answer = answer_of(last.answer, last.model, self._models[last.model])
+        tokens = self._usage.output_tokens if self._usage else None
+        self.served.judge(replace(answer, output_tokens=tokens, finish_reason=self._finish))
+
+    # — the outcome —
+
+    @cached_property
+    def response(self) -> ChatResponse:
+        """The final response: the accepted answer, and in `additional_kwargs["cascade"]` how it came about."""
+        accepted = self.served.accepted
+        tokens = accepted.usage["input_tokens"] + accepted.usage["output_tokens"] if accepted.usage else 0
+        response = cast("ChatResponse", accepted.answer)
+        return response.model_copy(
+            update={
+                "message": CascadeMessage.of(response.message, accepted.model, tokens),
+                "additional_kwargs": {**response.additional_kwargs, "cascade": self.served.summary()},
+            }
+        )
+
+    def last_parts(self) -> list[ChatResponse]:
+        """What ends the caller's stream: the rest of a streamed answer, or the whole of a held one; then the trace."""
+        streamed = self._streamed and self.served.accepted is self.served.passes[-1]
+        delta = "" if streamed else self.response.message.content or ""
+        last = self.response.model_copy(update={"delta": delta})
+        if self._request.tools and self._request.tools.structured:
+            # Where LlamaIndex looks for tool calls in a stream of objects.
+            calls = [block.model_dump() for block in last.message.blocks if isinstance(block, ToolCallBlock)]
+            last.message.additional_kwargs.setdefault("tool_calls", calls)
+        return [*(self._waiting if streamed else ()), last]
+
+    def _marked(self, response: ChatResponse) -> ChatResponse:
+        """A part of a stream that says which LLM gave it, so that its tool calls can be read."""
+        extra = {**response.additional_kwargs, "cascade": {"model": self.served.trace.model}}
+        return response.model_copy(update={"additional_kwargs": extra})
+
+
+def _shows(response: ChatResponse) -> bool:
+    """Whether a reader of the stream would notice this part."""
+    message = response.message
+    calls = message.additional_kwargs.get("tool_calls") or any(isinstance(one, ToolCallBlock) for one in message.blocks)
+    return bool(response.delta or message.content or calls)
+
+
+def conversation(user_msg: str | ChatMessage | None, history: Sequence[ChatMessage] | None) -> list[ChatMessage]:
+    """The messages that LlamaIndex hands over in two parts."""
+    asked = [] if user_msg is None else [ChatMessage(user_msg) if isinstance(user_msg, str) else user_msg]
+    return [*(history or ()), *asked]
