@@ -79,7 +79,8 @@ async def test_chat_and_streams_agree(llm, question):
 
 
 def test_a_query_engine_answers_from_its_documents(llm):
-    index = VectorStoreIndex([TextNode(text="Ada Lovelace was born in London.")], embed_model=MockEmbedding(embed_dim=8))
+    nodes = [TextNode(text="Ada Lovelace was born in London.")]
+    index = VectorStoreIndex(nodes, embed_model=MockEmbedding(embed_dim=8))
     prompt = PromptTemplate("{context_str}\nQuestion: {query_str}\nAnswer in one short line.")
     engine = index.as_query_engine(llm=llm, text_qa_template=prompt)
     assert "London" in str(engine.query("Where was Ada Lovelace born?"))
