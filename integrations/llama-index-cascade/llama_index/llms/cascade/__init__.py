@@ -11,6 +11,7 @@ if find_spec("llama_index.core") is None:
     msg = 'llama_index.llms.cascade needs llama-index-core: pip install "cascade-components[llama-index]"'
     raise ImportError(msg)
 
-from llama_index.llms.cascade.base import CascadeLLM
+from llama_index.llms.cascade.events import CascadeEndEvent
+from llama_index.llms.cascade.llm import CascadeLLM
 
-__all__ = ["CascadeLLM"]
+__all__ = ["CascadeEndEvent", "CascadeLLM"]

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, Self, cast
 
-from llama_index.core.base.llms.generic_utils import (
-    astream_chat_response_to_completion_response,
-    chat_response_to_completion_response,
-    stream_chat_response_to_completion_response,
-)
 from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ChatResponse,
-    ChatResponseAsyncGen,
-    ChatResponseGen,
-    CompletionResponse,
-    CompletionResponseAsyncGen,
-    CompletionResponseGen,
     LLMMetadata,
 )
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import LLM, ToolSelection
-from llama_index.core.tools import BaseTool
+from llama_index.core.llms.llm import LLM
 from pydantic import Field, PrivateAttr, SkipValidation
 
 import cascade_components as cc
@@ -38,7 +23,7 @@ from cascade_components.serving.settings import CallSettings
 from cascade_components.serving.turn import Turn
 from cascade_components.spending import SpendLimit
 from cascade_components.stickiness import Sticky
-from llama_index.llms.cascade.call import Call, RawTools, Request, conversation
+from llama_index.llms.cascade.call import Request
 from llama_index.llms.cascade.conversation import (
     QueryExtractor,
     incumbent,
@@ -48,7 +33,6 @@ from llama_index.llms.cascade.conversation import (
     tokens_about,
     whole_text,
 )
-from llama_index.llms.cascade.driver import arun, run
 from llama_index.llms.cascade.serialization import models_from_dict, models_to_dict
 
 _TOOLS = "_cascade_tools"
@@ -58,41 +42,8 @@ _REMEDY = (
 )
 
 
-class CascadeLLM(FunctionCallingLLM):
-    """LLMs behind one: the policy says which is asked first, and whether its answer stands.
-
-    The final response is the accepted LLM's own. Its `additional_kwargs["cascade"]` says how it came about (model,
-    path, scores, reason, `cost_usd` in USD, `passes` with each call's usage, cost and `latency_ms`).
-
-    An answer that can still be rejected is held until it is judged; a rejected one reaches traces only. Where nothing
-    can reject it, a stream passes it on as it comes. Tools are formatted by each LLM itself; a call to a tool that
-    does not exist, with arguments that don't fit, or repeated after its result was seen, is a weak answer.
-
-    One call's settings are a keyword, `chat(messages, cascade={...})`: one of `budget`, `retention` and `cost_weight`,
-    `model` (by name), `escalate`, and `thread`, the conversation that a spending limit per thread counts for.
-
-    Callback handlers and instrumentation see each wrapped call, and nothing twice. The wrapped LLMs get the cascade's
-    `callback_manager` where they have no handlers of their own.
-
-    Args:
-        policy: A policy's folder, or a `CascadePolicy`.
-        models: The policy's models, by name.
-        query: Takes the text that is routed from the messages; by default, the last user turn's.
-        sticky: Whether a conversation stays with its model: in a tool loop ("loop"), also from turn to turn ("thread").
-        release: When a stream may show an answer that can be rejected: once it is "judged", or "early", once the
-            estimator, reading along, is sure enough.
-        prices: What a token of each model costs in USD.
-        spend_limit: A cap on what calls may cost.
-
-    Raises:
-        ValueError: The pool is not the policy's, or a parameter makes no sense.
-        AllModelsFailed: On a call, if no LLM could answer; it carries each LLM's own error.
-
-    Example:
-        >>> llm = CascadeLLM(policy="policy/", models={"small": small, "large": large})     # doctest: +SKIP
-        >>> llm.complete("What is 2 + 2?").additional_kwargs["cascade"]["path"]             # doctest: +SKIP
-        ['small']
-    """
+class CascadeBase(FunctionCallingLLM):
+    """The parameters of `CascadeLLM`, and what it says about itself."""
 
     policy: SkipValidation[Any] = Field(exclude=True, repr=False)
     models: SkipValidation[dict[str, LLM]] = Field(exclude=True, repr=False)  # an LLM shows its key
@@ -142,9 +93,10 @@ class CascadeLLM(FunctionCallingLLM):
     def __setattr__(self, name: str, value: Any) -> None:
         before = self.__dict__.get("callback_manager")
         super().__setattr__(name, value)
-        self.__dict__.pop("serving", None)
-        if name == "callback_manager":
+        if name == "callback_manager":  # LlamaIndex's settings set it again and again
             self._share(before)
+        else:
+            self.__dict__.pop("serving", None)
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
@@ -153,9 +105,9 @@ class CascadeLLM(FunctionCallingLLM):
 
     def _share(self, before: CallbackManager | None) -> None:
         """Give the callback manager to the wrapped LLMs that have the one before, or no handlers of their own."""
-        default = CallbackManager().handlers  # those of the settings
+        common: tuple[list[Any], ...] = ([], CallbackManager().handlers)  # a new one has those of the settings
         for model in self.models.values():
-            if model.callback_manager is before or model.callback_manager.handlers == default:
+            if model.callback_manager is before or model.callback_manager.handlers in common:
                 model.callback_manager = self.callback_manager
 
     @cached_property
@@ -180,7 +132,7 @@ class CascadeLLM(FunctionCallingLLM):
         last = [self.models[name].metadata for name in self.policy.last_resorts]
         return LLMMetadata(
             context_window=min(one.context_window for one in last),
-            num_output=min(one.num_output for one in last),
+            num_output=min((one.num_output for one in last if one.num_output >= 0), default=-1),  # -1: not known
             is_chat_model=True,
             is_function_calling_model=any(one.is_function_calling_model for one in last),
             model_name=f"cascade-{self.policy.fingerprint}",
@@ -220,21 +172,14 @@ class CascadeLLM(FunctionCallingLLM):
             known["prices"] = {name: cc.TokenPrice(**price) for name, price in prices.items()}
         return cls(**{**known, "models": models_from_dict(data["models"], models or {}), **kwargs})
 
-    # — the call —
+    # — a call as the cascade sees it —
 
-    def _new_call(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any], *, live: bool = False) -> Call:
-        given = kwargs.pop("cascade", None)
-        thread = given.get("thread") if isinstance(given, Mapping) else None
-        others = {key: given[key] for key in given if key != "thread"} if isinstance(given, Mapping) else given
-        settings = CallSettings.read(others, "Beside thread, cascade=")
-        request = Request(list(messages), kwargs, kwargs.pop(_TOOLS, None))
+    def turn_of(self, request: Request, settings: CallSettings, thread: Any, *, live: bool) -> Turn:
+        """A call as the cascade sees it.
 
-        def turn_of() -> Turn:
-            return self._turn_of(request, settings, thread, live=live)
-
-        return Call(self.serving, self.models, request, turn_of)
-
-    def _turn_of(self, request: Request, settings: CallSettings, thread: Any, *, live: bool) -> Turn:
+        Raises:
+            ValueError: There is nothing to answer, or no LLM has what the call needs.
+        """
         messages, tools = request.messages, request.tools
         text = (self.query or last_user_text)(messages)
         length = tokens_about(messages)
@@ -256,93 +201,6 @@ class CascadeLLM(FunctionCallingLLM):
             shaped=tools is not None,
             live=live,
         )
-
-    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Ask the cascade; the class says what the response carries."""
-        call = self._new_call(messages, kwargs)
-        deque(run(call), maxlen=0)
-        return call.response
-
-    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """`chat`, async."""
-        call = self._new_call(messages, kwargs)
-        async for _ in arun(call):
-            pass
-        return call.response
-
-    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Ask the cascade; the answer comes as the class says, and the last response carries the trace."""
-        return run(self._new_call(messages, kwargs, live=True))
-
-    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """`stream_chat`, async."""
-        return arun(self._new_call(messages, kwargs, live=True))
-
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: FBT001, FBT002, ARG002
-        """`chat` with the prompt as a user message."""
-        return chat_response_to_completion_response(self.chat([ChatMessage(prompt)], **kwargs))
-
-    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: FBT001, FBT002, ARG002
-        """`complete`, async."""
-        return chat_response_to_completion_response(await self.achat([ChatMessage(prompt)], **kwargs))
-
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:  # noqa: FBT001, FBT002, ARG002
-        """`stream_chat` with the prompt as a user message."""
-        return stream_chat_response_to_completion_response(self.stream_chat([ChatMessage(prompt)], **kwargs))
-
-    async def astream_complete(
-        self,
-        prompt: str,
-        formatted: bool = False,  # noqa: FBT001, FBT002, ARG002
-        **kwargs: Any,
-    ) -> CompletionResponseAsyncGen:
-        """`stream_complete`, async."""
-        chat = arun(self._new_call([ChatMessage(prompt)], kwargs, live=True))
-
-        async def parts() -> CompletionResponseAsyncGen:
-            async with aclosing(chat):  # LlamaIndex's converter does not close it
-                async for part in astream_chat_response_to_completion_response(chat):
-                    yield part
-
-        return parts()
-
-    # — tools —
-
-    def _prepare_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,  # noqa: FBT001, FBT002, ARG002
-        allow_parallel_tool_calls: bool = False,  # noqa: FBT001, FBT002
-        tool_required: bool = False,  # noqa: FBT001, FBT002
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """Keep the raw tools: the LLM that is asked formats them."""
-        own: dict[str, Any] = {name: kwargs.pop(name) for name in ("tool_choice", "strict") if name in kwargs}
-        raw = RawTools(tuple(tools), tool_required, allow_parallel_tool_calls, own) if tools else None
-        return {"messages": conversation(user_msg, chat_history), **({_TOOLS: raw} if raw else {}), **kwargs}
-
-    def get_tool_calls_from_response(
-        self,
-        response: ChatResponse,
-        error_on_no_tool_call: bool = True,  # noqa: FBT001, FBT002
-        **kwargs: Any,
-    ) -> list[ToolSelection]:
-        """The tool calls in a response, as the LLM that answered reads them.
-
-        Raises:
-            ValueError: There are none, and `error_on_no_tool_call`.
-        """
-        trace = response.additional_kwargs.get("cascade") or {}
-        name = trace.get("model") or getattr(response.message, "answered_by", None) or self.policy.models[-1]
-        llm = self.models.get(name, self.models[self.policy.models[-1]])
-        if isinstance(llm, FunctionCallingLLM):
-            return llm.get_tool_calls_from_response(response, error_on_no_tool_call, **kwargs)
-        if error_on_no_tool_call:
-            msg = f"Expected at least one tool call, but {name} ({llm.class_name()}) cannot call tools."
-            raise ValueError(msg)
-        return []
 
 
 def _check(models: Mapping[str, Any], policy: ServablePolicy) -> None:

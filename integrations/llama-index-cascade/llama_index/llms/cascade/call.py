@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM
@@ -17,6 +18,7 @@ from llama_index.core.tools import BaseTool
 from cascade_components.serving.account import Usage
 from cascade_components.serving.call import ServedCall, Serving
 from cascade_components.serving.turn import Turn
+from llama_index.llms.cascade.events import CascadeEndEvent
 from llama_index.llms.cascade.responses import (
     CascadeMessage,
     answer_of,
@@ -25,6 +27,8 @@ from llama_index.llms.cascade.responses import (
     usage_of,
     usage_words,
 )
+
+_dispatcher = get_dispatcher(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class Call:
         """
         llm = self._models[self.served.open_pass()]
         self._waiting, self._last, self._usage, self._finish = [], None, None, None
-        self._streamed = self.served.streaming
+        self._streamed = False
         tools, messages, kwargs = self._request.tools, list(self._request.messages), dict(self._request.kwargs)
         if tools is None:
             return lambda: getattr(llm, way)(messages, **kwargs)
@@ -174,6 +178,7 @@ class Call:
             msg = f"{self.served.trace.model} streamed nothing."
             raise ValueError(msg)
         self.receive(self._last)
+        self._streamed = True
 
     def judge(self) -> None:
         """Judge the answer that came last: it stands, or another LLM is asked."""
@@ -196,6 +201,11 @@ class Call:
                 "additional_kwargs": {**response.additional_kwargs, "cascade": self.served.summary()},
             }
         )
+
+    def tell(self) -> None:
+        """Tell LlamaIndex's instrumentation how the answer came about."""
+        with self.span():
+            _dispatcher.event(CascadeEndEvent(trace=self.served.summary()))
 
     def last_parts(self) -> list[ChatResponse]:
         """What ends the caller's stream: the rest of a streamed answer, or the whole of a held one; then the trace."""

@@ -35,6 +35,7 @@ def run(call: Call) -> Generator[ChatResponse]:
                 call.served.fail(error)
             else:
                 call.judge()
+        call.tell()
         yield from call.last_parts()
     except BaseException:
         call.abandon()
@@ -67,6 +68,7 @@ async def arun(call: Call) -> AsyncGenerator[ChatResponse]:
                 await asyncio.to_thread(call.served.fail, error)
             else:
                 await asyncio.to_thread(call.judge)
+        call.tell()
         for last in call.last_parts():
             yield last
     except BaseException:
