@@ -1,5 +1,6 @@
 """The cookbooks tell the truth: their blocks run, one after the other, and show what the text says."""
 
+import asyncio
 import os
 import re
 import sys
@@ -37,7 +38,11 @@ def llama_index_as_new(monkeypatch):
     root = get_dispatcher()
     before = root.event_handlers
     root.event_handlers = list(before)
+    loop = asyncio.new_event_loop()  # else LlamaIndex makes one, and leaves it open
+    asyncio.set_event_loop(loop)
     yield
+    asyncio.set_event_loop(None)
+    loop.close()
     root.event_handlers = before
 
 
