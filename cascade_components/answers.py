@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,3 +41,19 @@ class Answer:
     def only_tool_calls(self) -> bool:
         """Whether there is nothing to read but tool calls: such an answer is judged by checks alone."""
         return bool(self.tool_calls) and not self.text.strip()
+
+
+def token_margins(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
+    """How far the likeliest token was ahead of the next, in probability; None unless each position names two.
+
+    Args:
+        logprobs: For each generated token, the log-probabilities of the likeliest ones.
+
+    Example:
+        >>> token_margins([[-0.1, -2.4], [-0.7, -0.7]])
+        (0.8141, 0.0)
+    """
+    best = [sorted(position, reverse=True)[:2] for position in logprobs]
+    if not best or any(len(pair) < 2 for pair in best):
+        return None
+    return tuple(round(math.exp(first) - math.exp(second), 4) for first, second in best)

@@ -38,7 +38,7 @@ def openai(**fields):
 def test_llms_are_written_without_their_secrets_and_read_again(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
     models = {
-        "small": openai(temperature=0.7, default_headers={"Authorization": SECRET}),
+        "small": openai(temperature=0.7, additional_kwargs={"seed": 7}),
         "large": MockLLM(max_tokens=3),
     }
     data = models_to_dict(models)
@@ -52,10 +52,16 @@ def test_llms_are_written_without_their_secrets_and_read_again(monkeypatch):
 
 @pytest.mark.parametrize(
     "model",
-    [ScriptedLLM(), OpenAI(model="gpt-4o-mini", api_key=SECRET, api_base=f"https://me:{SECRET}@example.org/v1")],
+    [
+        ScriptedLLM(),
+        OpenAI(model="gpt-4o-mini", api_key=SECRET, api_base=f"https://me:{SECRET}@example.org/v1"),
+        openai(default_headers={"Authorization": SECRET}),
+        openai(additional_kwargs={"extra_headers": {"Authorization": SECRET}}),
+    ],
 )
 def test_what_cannot_be_written_is_left_open_and_given_again(model):
     data = models_to_dict({"small": model, "large": MockLLM()})
+    assert SECRET not in json.dumps(data)
     assert data["small"] is None
     with pytest.raises(ValueError, match=r"does not hold small: give it again, .*models=\{\"small\""):
         models_from_dict(data, {})

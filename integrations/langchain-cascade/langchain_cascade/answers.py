@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from cascade_components.answers import Answer
+from cascade_components.answers import Answer, token_margins
 
 _FINISH_REASONS = {
     "max_tokens": "length",
@@ -48,11 +47,8 @@ def _tokens(message: AIMessage) -> list[dict[str, Any]]:
 
 
 def _margins(tokens: list[dict[str, Any]]) -> tuple[float, ...] | None:
-    found = [[top.get("logprob") for top in token.get("top_logprobs") or []] for token in tokens]
-    best = [sorted((given for given in tops if given is not None), reverse=True)[:2] for tops in found]
-    if not best or any(len(pair) < 2 for pair in best):
-        return None
-    return tuple(round(math.exp(first) - math.exp(second), 4) for first, second in best)
+    tops = [[top.get("logprob") for top in token.get("top_logprobs") or []] for token in tokens]
+    return token_margins([[given for given in position if given is not None] for position in tops])
 
 
 def _finish_reason(message: AIMessage) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from langchain_core.load import dumpd, load
 from langchain_core.runnables import RunnableBinding
 
 from cascade_components.pricing import TokenPrice
+from cascade_components.serving.secrecy import may_be_secret
 from cascade_components.spending import SpendLimit
 from langchain_cascade.base import CascadeBase
 from langchain_cascade.tools import ChatRunnable
@@ -33,11 +33,6 @@ _PLAIN = (
     "metadata",
 )
 """Parameters that are JSON data themselves."""
-
-_SECRET = re.compile(r"header|api_?key|password|secret|credential|token$|query$", re.IGNORECASE)
-"""Names of parameters that may hold a secret which LangChain does not know of."""
-
-_URL_WITH_PASSWORD = re.compile(r"\w+://[^/@\s]*:[^/@\s]*@")
 
 
 def spec_of(model: CascadeBase, policy: str | os.PathLike[str] | None) -> dict[str, Any]:
@@ -122,6 +117,4 @@ def _is_plain(part: tuple[str, Any]) -> bool:
     name, value = part
     if isinstance(value, dict) and value.get("type") in ("not_implemented", "secret"):
         return bool(value["type"] == "secret")
-    if isinstance(value, str) and _URL_WITH_PASSWORD.search(value):
-        return False
-    return not (value and _SECRET.search(name) and name not in ("id", "type"))
+    return not may_be_secret(name, value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Any
@@ -13,7 +12,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, ToolSelection
 from pydantic import PrivateAttr
 
-from cascade_components.answers import Answer
+from cascade_components.answers import Answer, token_margins
 from cascade_components.serving.account import Usage
 
 _INPUT = ("prompt_tokens", "input_tokens", "prompt_token_count")
@@ -99,7 +98,7 @@ def answer_of(response: ChatResponse, model: str, llm: LLM) -> Answer:
         model=model,
         output_tokens=usage.output_tokens if usage else None,
         token_logprobs=logprobs or None,
-        token_margins=_margins(tops),
+        token_margins=token_margins([[one.logprob for one in position] for position in tops]),
         finish_reason=finish_reason(response),
         tool_calls=_told_calls(response, llm),
     )
@@ -130,13 +129,6 @@ def _is_json(arguments: Any) -> bool:
         return not isinstance(arguments, str) or json.loads(arguments or "{}") is not None
     except ValueError:
         return False
-
-
-def _margins(tops: list[Any]) -> tuple[float, ...] | None:
-    best = [sorted((one.logprob for one in position), reverse=True)[:2] for position in tops]
-    if not best or any(len(pair) < 2 for pair in best):
-        return None
-    return tuple(round(math.exp(first) - math.exp(second), 4) for first, second in best)
 
 
 def finish_reason(response: ChatResponse) -> str | None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from llama_index.core.llms.llm import LLM
 from llama_index.core.llms.loading import RECOGNIZED_LLMS, load_llm
 
-_SECRET = re.compile(r"header|api_?key|password|secret|credential|token$|query$", re.IGNORECASE)
-"""Names of parameters that may hold a secret: they are left out, and read from the environment again."""
-
-_URL_WITH_PASSWORD = re.compile(r"\w+://[^/@\s]*:[^/@\s]*@")
+from cascade_components.serving.secrecy import may_be_secret
 
 
 def models_to_dict(models: Mapping[str, LLM]) -> dict[str, Any]:
-    """Each LLM as data; None where LlamaIndex could not load it by its class, or its address holds a password."""
+    """Each LLM as data; None where LlamaIndex could not load it by its class, or it holds a secret."""
     return {name: _written(model) for name, model in models.items()}
 
 
@@ -37,7 +33,14 @@ def models_from_dict(data: Mapping[str, Any], given: Mapping[str, LLM]) -> dict[
 
 
 def _written(model: LLM) -> dict[str, Any] | None:
+    """An LLM's own data; its API key is left out, and read from the environment again."""
     if model.class_name() not in RECOGNIZED_LLMS:
         return None
-    found = {name: value for name, value in model.to_dict().items() if not _SECRET.search(name)}
-    return None if any(isinstance(one, str) and _URL_WITH_PASSWORD.search(one) for one in found.values()) else found
+    found = {name: value for name, value in model.to_dict().items() if name != "api_key"}
+    return None if any(_secret_inside(name, value) for name, value in found.items()) else found
+
+
+def _secret_inside(name: str, value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_secret_inside(str(key), one) for key, one in value.items())
+    return may_be_secret(name, value)
