@@ -41,6 +41,5 @@ def _written(model: LLM) -> dict[str, Any] | None:
 
 
 def _secret_inside(name: str, value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(_secret_inside(str(key), one) for key, one in value.items())
-    return may_be_secret(name, value)
+    inside = value.items() if isinstance(value, Mapping) else ()
+    return may_be_secret(name, value) or any(_secret_inside(str(key), one) for key, one in inside)
