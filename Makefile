@@ -22,7 +22,8 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 
 docs: .venv/.installed-dev
-	$(BIN)/pdoc --docformat google --output-directory site cascade_components langchain_cascade cascade_local
+	$(BIN)/pdoc --docformat google --output-directory site cascade_components langchain_cascade \
+		llama_index.llms.cascade llama_index.tools.cascade cascade_server cascade_local
 
 clean:
 	rm -rf .venv site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
