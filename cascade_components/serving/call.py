@@ -36,7 +36,8 @@ class Serving:
     release: Release = "judged"
     remedy: str = ""
     """What to do about a conversation that nobody asks anything in, in the framework's words."""
-    _points: dict[tuple[str, float], ServablePolicy] = field(default_factory=dict, repr=False, compare=False)
+    points: dict[tuple[str, str, float], ServablePolicy] = field(default_factory=dict, repr=False, compare=False)
+    """Operating points solved so far, by policy and target."""
 
     def policy_for(self, settings: CallSettings, thread: str | None) -> ServablePolicy:
         """The policy at the operating point of a call, cheaper near a spending limit; the last few are kept."""
@@ -46,13 +47,14 @@ class Serving:
             name, value = "cheaper", pressure
         if (name, value) == ("cheaper", 0.0):
             return self.policy
-        found = self._points.get((name, value))
+        key = (self.policy.fingerprint, name, value)
+        found = self.points.get(key)
         if found is None:
             found = self.policy.cheaper(value) if name == "cheaper" else self.policy.at(**{name: value})
-            if len(self._points) >= _KEPT_POLICIES:
-                oldest, *_ = list(self._points)  # a copy, for other threads may add to it
-                self._points.pop(oldest, None)
-            self._points[name, value] = found
+            if len(self.points) >= _KEPT_POLICIES:
+                oldest, *_ = list(self.points)  # a copy, for other threads may add to it
+                self.points.pop(oldest, None)
+            self.points[key] = found
         return found
 
 

@@ -134,3 +134,13 @@ def test_serving_loads_nothing_that_only_fitting_needs():
     code = "import sys, langchain_cascade; print([name for name in ('torch', 'sklearn') if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_a_changed_parameter_holds_from_the_next_call_on(make):
+    model = make(0.9)
+    assert model.invoke("Hello").text == "small says so"
+    changed = model.model_copy(update={"policy": policy(0.1)})
+    assert changed.invoke("Hello").text == "large says so"
+    assert model.invoke("Hello").text == "small says so"
+    model.policy = policy(0.1)
+    assert model.invoke("Hello").text == "large says so"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, Literal, Self, cast
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
@@ -69,6 +68,7 @@ class CascadeBase(BaseChatModel):
     """As in any chat model: whether `invoke` streams inside, so that callbacks hear tokens. Drafts never do."""
 
     _policy_folder: str | None = PrivateAttr(default=None)
+    _points: dict[tuple[str, str, float], ServablePolicy] = PrivateAttr(default_factory=dict)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -87,9 +87,9 @@ class CascadeBase(BaseChatModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_pool(self.models, self.policy)
-        serving = self.serving
+        prices = token_prices(self.prices, self.policy)
         if self.spend_limit is not None:
-            check_priced(self.policy, serving.prices)
+            check_priced(self.policy, prices)
         return self
 
     @property
@@ -97,11 +97,11 @@ class CascadeBase(BaseChatModel):
         """Where the policy was read from; None where it was given as an object."""
         return self._policy_folder
 
-    @cached_property
+    @property
     def serving(self) -> Serving:
-        """How it serves: the same from call to call."""
+        """How it serves, by its parameters as they are now."""
         prices = token_prices(self.prices, self.policy)
-        return Serving(self.policy, prices, self.spend_limit, self.sticky, self.release, _REMEDY)
+        return Serving(self.policy, prices, self.spend_limit, self.sticky, self.release, _REMEDY, self._points)
 
     @property
     def own_handlers(self) -> list[BaseCallbackHandler]:
@@ -125,7 +125,7 @@ class CascadeBase(BaseChatModel):
             whole="" if text.strip() else whole_text(messages),
             settings=request.settings,
             able=self._able(request, pool, length),
-            last=incumbent(messages, self.policy.models) if self.sticky else None,
+            last=incumbent(messages, self.policy.models, counted=self.sticky == "thread") if self.sticky else None,
             roles=roles_without_human(messages),
             thread=request.thread,
             prompt_tokens=length,

@@ -42,17 +42,26 @@ def roles_without_human(messages: Sequence[BaseMessage]) -> tuple[str, ...] | No
     return tuple(dict.fromkeys(message.type for message in messages))
 
 
-def incumbent(messages: Sequence[BaseMessage], pool: Collection[str]) -> Incumbent | None:
-    """The member of the pool that gave the last answer; None where it was nobody of the pool, or nobody knows."""
+def incumbent(messages: Sequence[BaseMessage], pool: Collection[str], *, counted: bool = True) -> Incumbent | None:
+    """The member of the pool that gave the last answer; None where it was nobody of the pool, or nobody knows.
+
+    Args:
+        messages: The conversation.
+        pool: Names of the pool's members.
+        counted: Whether its tokens are wanted: a tool loop stays without weighing them.
+    """
     at = next((at for at in reversed(range(len(messages))) if isinstance(messages[at], AIMessage)), None)
     if at is None:
         return None
     trace = messages[at].response_metadata.get("cascade")
     if not isinstance(trace, dict) or trace.get("model") not in pool:
         return None
+    in_tool_loop = isinstance(messages[-1], ToolMessage)
+    if not counted:
+        return Incumbent(trace["model"], in_tool_loop)
     return Incumbent(
         model=trace["model"],
-        in_tool_loop=isinstance(messages[-1], ToolMessage),
+        in_tool_loop=in_tool_loop,
         cached_tokens=_tokens_of_pass(trace) or prompt_tokens(messages[: at + 1]),
         new_tokens=prompt_tokens(messages[at + 1 :]),
     )

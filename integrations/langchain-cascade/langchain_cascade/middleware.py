@@ -12,8 +12,9 @@ from langchain_core.language_models import BaseChatModel
 
 import cascade_components as cc
 from cascade_components.serving.servable import ServablePolicy
+from langchain_cascade.capabilities import profile_of
 from langchain_cascade.chat_model import CascadeChatModel
-from langchain_cascade.tools import ChatRunnable, innermost
+from langchain_cascade.tools import ChatRunnable
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest, ModelResponse
@@ -133,7 +134,7 @@ def _for_agents(cascade: CascadeChatModel) -> CascadeChatModel:
     An agent reads the profile to choose between a provider's own structured output and tool calls. The first fails
     on a model without it, where nothing but a tool call can be checked.
     """
-    profiles = [getattr(innermost(model), "profile", None) or {} for model in cascade.models.values()]
+    profiles = [profile_of(model) for model in cascade.models.values()]
     if not cascade.profile or all(profile.get("structured_output") for profile in profiles):
         return cascade
     return cascade.model_copy(update={"profile": {**cascade.profile, "structured_output": False}})

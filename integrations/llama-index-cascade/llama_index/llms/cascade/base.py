@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, Literal, Self, cast
 
 from llama_index.core.base.llms.types import (
@@ -54,6 +53,7 @@ class CascadeBase(FunctionCallingLLM):
     spend_limit: SpendLimit | None = Field(default=None, exclude=True)
 
     _policy_folder: str | None = PrivateAttr(default=None)
+    _points: dict[tuple[str, str, float], ServablePolicy] = PrivateAttr(default_factory=dict)
 
     def __init__(
         self,
@@ -95,13 +95,6 @@ class CascadeBase(FunctionCallingLLM):
         super().__setattr__(name, value)
         if name == "callback_manager":  # LlamaIndex's settings set it again and again
             self._share(before)
-        else:
-            self.__dict__.pop("serving", None)
-
-    def __copy__(self) -> Self:
-        copied = super().__copy__()
-        copied.__dict__.pop("serving", None)  # `model_copy` changes fields after it
-        return copied
 
     def _share(self, before: CallbackManager | None) -> None:
         """Give the callback manager to the wrapped LLMs that have the one before, or no handlers of their own."""
@@ -110,11 +103,11 @@ class CascadeBase(FunctionCallingLLM):
             if model.callback_manager is before or model.callback_manager.handlers in common:
                 model.callback_manager = self.callback_manager
 
-    @cached_property
+    @property
     def serving(self) -> Serving:
-        """How it serves: the same from call to call."""
+        """How it serves, by its parameters as they are now."""
         prices = token_prices(self.prices, self.policy)
-        return Serving(self.policy, prices, self.spend_limit, self.sticky, self.release, _REMEDY)
+        return Serving(self.policy, prices, self.spend_limit, self.sticky, self.release, _REMEDY, self._points)
 
     # — what it says about itself —
 
