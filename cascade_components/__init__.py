@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cascade_components.answers import Answer
     from cascade_components.cascade import AllModelsFailed, Cascade, QualityEstimator, Router
+    from cascade_components.cre import read_cre_artifacts
+    from cascade_components.cre_stats import read_cre_stats
     from cascade_components.encoders import Encoder, SentenceTransformerEncoder
     from cascade_components.evaluation import Evaluation, evaluate, sweep
     from cascade_components.explaining import Explanation, explain
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from cascade_components.policy import CascadePolicy
     from cascade_components.pricing import TokenPrice
     from cascade_components.quality.head import EmbeddingHead
+    from cascade_components.quality.margins import MarginEstimator
+    from cascade_components.quality.module import ModuleEstimator
+    from cascade_components.quality.sequence import SequenceHead
     from cascade_components.spending import SpendLimit, SpendLimitError
     from cascade_components.trace import EarlyRelease, Plan, Route, Trace
 
@@ -39,6 +44,8 @@ _HOMES = {
     "Encoder": "encoders",
     "Evaluation": "evaluation",
     "Explanation": "explaining",
+    "MarginEstimator": "quality.margins",
+    "ModuleEstimator": "quality.module",
     "Outcome": "outcomes",
     "Outcomes": "outcomes",
     "Plan": "trace",
@@ -46,6 +53,7 @@ _HOMES = {
     "Route": "trace",
     "Router": "cascade",
     "SentenceTransformerEncoder": "encoders",
+    "SequenceHead": "quality.sequence",
     "SpendLimit": "spending",
     "SpendLimitError": "spending",
     "TokenPrice": "pricing",
@@ -55,6 +63,8 @@ _HOMES = {
     "explain": "explaining",
     "fit": "fitting",
     "load_outcomes": "outcomes",
+    "read_cre_artifacts": "cre",
+    "read_cre_stats": "cre_stats",
     "sweep": "evaluation",
 }
 
@@ -80,6 +90,8 @@ __all__ = [
     "Encoder",
     "Evaluation",
     "Explanation",
+    "MarginEstimator",
+    "ModuleEstimator",
     "Outcome",
     "Outcomes",
     "Plan",
@@ -87,6 +99,7 @@ __all__ = [
     "Route",
     "Router",
     "SentenceTransformerEncoder",
+    "SequenceHead",
     "SpendLimit",
     "SpendLimitError",
     "TokenPrice",
@@ -96,6 +109,8 @@ __all__ = [
     "explain",
     "fit",
     "load_outcomes",
+    "read_cre_artifacts",
+    "read_cre_stats",
     "sweep",
 ]
 

@@ -80,10 +80,16 @@ def _platt(raw: Floats, label: Floats) -> Calibrator:
 
 
 def _isotonic(raw: Floats, label: Floats) -> Calibrator:
+    """Isotonic regression, drawn through the middle of each of its steps (Oron and Flournoy 2017).
+
+    On a step all scores would look alike, and a gate could not tell them apart.
+    """
     from sklearn.isotonic import IsotonicRegression
 
-    model = IsotonicRegression(out_of_bounds="clip").fit(raw, label)
-    return Calibrator(knots=(tuple(map(float, model.X_thresholds_)), tuple(map(float, model.y_thresholds_))))
+    fitted = IsotonicRegression(out_of_bounds="clip").fit_transform(raw, label)
+    levels, step = np.unique(fitted, return_inverse=True)
+    middles = np.bincount(step, weights=raw) / np.bincount(step)
+    return Calibrator(knots=(tuple(map(float, middles)), tuple(map(float, levels))))
 
 
 def _log_odds(scores: Floats) -> Floats:

@@ -28,6 +28,7 @@ class QualityEstimator(Protocol):
 class Router(Protocol):
     """What a cascade needs to know: the ladder, a plan for each query, an estimator for each model's answers.
 
+    An estimator may also have `handicap(queries, answers)`: how far each P(correct) may fall short of the threshold.
     A router may also have `early_release(query, answer, threshold) -> EarlyRelease | None`, which reads an answer so
     far; without it no answer is ever released early.
     """
@@ -129,11 +130,13 @@ class Cascade:
         elif isinstance(answer, Answer) and answer.only_tool_calls:
             return self._accept(trace, None, f"{trace.model} called tools and passed the checks")
         else:
-            score = self._score(trace, answer)
+            score, handicap = self._score(trace, answer)
+            needed = trace.threshold - handicap
             verdict = f"{trace.model} scored {score:.2f}"
-            if score >= trace.threshold:
-                return self._accept(trace, score, f"{verdict}, at or above {trace.threshold:.2f}")
-            verdict += f", below {trace.threshold:.2f}"
+            bar = f"{needed:.2f}" + _why(handicap)
+            if score >= needed:
+                return self._accept(trace, score, f"{verdict}, at or above {bar}")
+            verdict += f", below {bar}"
             next_model = self._stronger(trace, preferred=trace.target)
         trace = replace(trace, failed_checks=trace.failed_checks + failed)
         if next_model is None:
@@ -245,13 +248,16 @@ class Cascade:
             return preferred
         return left[-1] if left else None
 
-    def _score(self, trace: Trace, answer: str | Answer) -> float:
+    def _score(self, trace: Trace, answer: str | Answer) -> tuple[float, float]:
+        """P(correct), and how far it may fall short of the threshold."""
         estimator = self.policy.estimator(trace.model)
         if estimator is None:
             msg = f"The policy gates {trace.model} but has no quality estimator for it; fit the policy again."
             raise ValueError(msg)
         read = Answer(answer, model=trace.model) if isinstance(answer, str) else replace(answer, model=trace.model)
-        return float(estimator.predict_proba([trace.query], [read])[0])
+        weigh = getattr(estimator, "handicap", None)
+        handicap = 0.0 if weigh is None else float(weigh([trace.query], [read])[0])
+        return float(estimator.predict_proba([trace.query], [read])[0]), handicap
 
     @staticmethod
     def _accept(trace: Trace, score: float | None, reason: str) -> Trace:
@@ -278,3 +284,11 @@ class Cascade:
             msg = f"{problem}; the policy knows {', '.join(ladder)}."
             raise ValueError(msg)
         return frozenset(names)
+
+
+def _why(handicap: float) -> str:
+    """Why the bar is not the plan's threshold."""
+    if abs(handicap) < 0.005:
+        return ""
+    rival = "less" if handicap > 0 else "more"
+    return f" (the strongest model has {rival} of a chance than usual)"

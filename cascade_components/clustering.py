@@ -88,3 +88,17 @@ def nearest(points: Floats, centroids: Floats) -> tuple[Labels, Floats]:
     squared = (points**2).sum(1)[:, None] - 2 * points @ centroids.T + (centroids**2).sum(1)
     labels = squared.argmin(1)
     return labels, np.sqrt(np.maximum(0.0, squared[np.arange(len(points)), labels]))
+
+
+DIMENSIONS = 16
+"""Most coordinates of a query; more say nothing more about which model is right."""
+
+
+def coordinates(points: Floats, centroids: Floats) -> Floats:
+    """The points in the space that the centroids span, shape (n, ≤ `DIMENSIONS`): few numbers that tell clusters apart.
+
+    It is about the space of the leading principal components (Ding and He 2004), and needs nothing but the centroids.
+    """
+    middle = centroids.mean(0)
+    axes = np.linalg.svd(centroids - middle, full_matrices=False)[2][: min(DIMENSIONS, len(centroids) - 1)]
+    return np.asarray((points - middle) @ axes.T)

@@ -14,7 +14,6 @@ from cascade_components.clustering import nearest
 from cascade_components.encoders import encode_with_progress
 from cascade_components.outcomes import load_outcomes
 from cascade_components.policy import CascadePolicy
-from cascade_components.quality.calibrated import gate_scores
 from cascade_components.quality.features import readable_text
 from cascade_components.tables import OutcomeTable
 from cascade_components.trace import Plan
@@ -147,7 +146,7 @@ class _Replay:
                 encode_with_progress(policy.encoder, texts, "answers", progress=progress)
             estimator = policy.estimators[policy.models[position]]
             answers = [row.answer for *_, row in rows]
-            found = gate_scores(estimator.predict_proba([row.query for *_, row in rows], answers), answers)
+            found = estimator.gate_scores([row.query for *_, row in rows], answers)
             for (query, run, _), score in zip(rows, found, strict=True):
                 scores[query, position, run] = score
         return scores

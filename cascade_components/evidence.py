@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,7 +26,9 @@ class Evidence:
     """Under the policy's metric, as measured."""
     output_tokens: Floats
     scores: Floats
-    """P(correct) by an estimator that had not seen the answer."""
+    """What gates compare with their thresholds, by an estimator that had not seen the answer."""
+    coordinates: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    """Place of each query among the clusters, shape (queries, dim); without dimensions: not known."""
 
     @property
     def clusters(self) -> int:
@@ -60,4 +62,28 @@ class Evidence:
             self.cost[:, at],
             self.output_tokens[:, at],
             self.scores[:, at],
+            self.coordinates,
+        )
+
+    def joined(self, other: Evidence) -> Evidence:
+        """This evidence with that of one more model; queries that are new get rows of their own."""
+        at = {query_id: row for row, query_id in enumerate(self.query_ids)}
+        added = [row for row, query_id in enumerate(other.query_ids) if query_id not in at]
+        at |= {other.query_ids[row]: len(at) + number for number, row in enumerate(added)}
+        rows = [at[query_id] for query_id in other.query_ids]
+        runs = max(self.correct.shape[2], other.correct.shape[2])
+
+        def both(before: Floats, new: Floats) -> Floats:
+            whole = np.full((len(at), len(self.models) + 1, runs), np.nan)
+            whole[: len(before), :-1, : before.shape[2]] = before
+            whole[rows, -1, : new.shape[2]] = new[:, 0]
+            return whole
+
+        names = ("correct", "cost", "output_tokens", "scores")
+        return Evidence(
+            models=(*self.models, *other.models),
+            query_ids=tuple(at),
+            labels=np.concatenate([self.labels, other.labels[added]]),
+            coordinates=np.concatenate([self.coordinates, other.coordinates[added]]),
+            **{name: both(getattr(self, name), getattr(other, name)) for name in names},
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from cascade_components.arrays import Floats, Labels, nan_mean
+from cascade_components.arrays import Floats, nan_mean
 from cascade_components.cascade import QualityEstimator
 from cascade_components.cluster_count import best_cluster_count
-from cascade_components.clustering import QueryClusterer, nearest
+from cascade_components.clustering import QueryClusterer, coordinates, nearest
 from cascade_components.encoders import (
     CACHE_SIZE,
     DEFAULT_ENCODER,
@@ -20,17 +20,22 @@ from cascade_components.encoders import (
     encode_with_progress,
 )
 from cascade_components.evidence import Evidence
-from cascade_components.judging import judge_answers
-from cascade_components.options import OptionTable, option_table
+from cascade_components.judging import Gate, judge_answers
+from cascade_components.optimism import NO_OPTIMISM, Optimism, measure_optimism
+from cascade_components.options import OptionTable, option_table, weighed_options
 from cascade_components.outcomes import Metric, load_outcomes
 from cascade_components.planning import Planner, Strategy, Target
 from cascade_components.policy import CascadePolicy
 from cascade_components.pricing import token_price
+from cascade_components.releasing import release_rules
 from cascade_components.tables import OutcomeTable
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DEFAULT_RETENTION = 0.98
 
-Quality = Literal["embedding"]
+Quality = Literal["embedding", "sequence", "margins"]
 
 
 def fit(
@@ -43,7 +48,8 @@ def fit(
     cost_weight: float | None = None,
     confidence: float | None = None,
     strategy: Strategy = "joint",
-    quality: Quality | QualityEstimator | None = "embedding",
+    quality: Quality | QualityEstimator | nn.Module | None = "embedding",
+    gate: Gate = "gain",
     clusters: int | Literal["auto"] = "auto",
     seed: int = 0,
     progress: bool = True,
@@ -59,8 +65,13 @@ def fit(
         cost_weight: λ itself, in Eq. 2 units. At most one of the three; none means retention = 0.98.
         confidence: Not available in this version.
         strategy: "joint" plans both stages together; "sequential" is the procedure of arXiv 2606.27457.
-        quality: "embedding" trains an `EmbeddingHead` for each model; an estimator of your own is trained
-            out-of-fold if it has `fit`; None: Stage 1 only.
+        quality: "embedding" trains an `EmbeddingHead` for each model, "sequence" a `SequenceHead` (fetches the
+            paper's checkpoint; wants a GPU), "margins" a `MarginEstimator` (needs token margins or log-probabilities
+            in the outcomes). An estimator of your own is trained out-of-fold if it has `fit`; an `nn.Module` without
+            `predict_proba` is trained as a `ModuleEstimator`. None: Stage 1 only.
+        gate: What gates weigh. "gain": P(correct) against the strongest model's chance on the same query, as far as
+            this was of use on training answers; "error": P(correct) alone. Estimators other than "embedding", and the
+            sequential strategy, know but the latter.
         clusters: How many; "auto" chooses by held-out routing utility (sequential: by silhouette).
         seed: Seed of everything random.
         progress: Show progress bars on a terminal.
@@ -76,31 +87,35 @@ def fit(
         >>> print(policy.describe())                            # doctest: +SKIP
     """
     target = _target(budget, retention, cost_weight)
-    _check(cost, strategy, quality, clusters, confidence)
+    _check(cost, strategy, quality, gate, clusters, confidence)
     loaded = load_outcomes(outcomes)
     if len(loaded.models) < 2:
         msg = f"A cascade needs outcomes of at least two models, found {', '.join(loaded.models)}."
         raise ValueError(msg)
     table = OutcomeTable.of(loaded)
+    costs = table.cost(cost)
     cached = CachedEncoder(
         SentenceTransformerEncoder(encoder) if isinstance(encoder, str) else encoder,
         size=CACHE_SIZE + len(table.queries) + len(loaded),
     )
     vectors = encode_with_progress(cached, table.queries, "queries", progress=progress).astype(float)
-    cost_values = table.cost(cost)
-    clusterer = _cluster(vectors, table, cost_values, strategy, clusters, seed)
-    judged = judge_answers(table, cached, quality, strategy, seed, progress=progress)
-    cached.trim(CACHE_SIZE)
+    clusterer = _cluster(vectors, table, strategy, clusters, seed)
     evidence = Evidence(
         table.models,
         table.query_ids,
         clusterer.labels_,
         table.values("correct"),
-        cost_values,
+        costs,
         table.values("output_tokens"),
-        judged.scores,
-    ).ordered()
-    options = _options(evidence, cost, strategy)
+        np.full(table.cells.shape, np.nan),
+        coordinates(vectors, clusterer.centroids_),
+    )
+    rivals = _rivals(evidence, evidence, gate, strategy)
+    judged = judge_answers(table, cached, quality, strategy, seed, rivals=rivals, progress=progress)
+    releases = release_rules(judged, cached, quality, strategy, seed, progress=progress)
+    cached.trim(CACHE_SIZE)
+    evidence = replace(evidence, scores=judged.scores).ordered()
+    options, optimism = _options(evidence, cost, strategy)
     prices = {model: token_price(row for row in loaded if row.model == model) for model in loaded.models}
     return CascadePolicy(
         encoder=cached,
@@ -114,13 +129,15 @@ def fit(
         estimators=judged.estimators,
         quality=quality if quality is None or isinstance(quality, str) else "foreign",
         prices={model: price for model, price in prices.items() if price is not None},
-        point=Planner(options, {}, strategy).at(target),
+        point=Planner(options, {}, strategy, optimism).at(target),
         seed=seed,
-        releases=judged.releases,
+        releases=releases,
+        gate=gate,
+        optimism=optimism,
     )
 
 
-def add_model(policy: CascadePolicy, model: str, outcomes: Any) -> CascadePolicy:
+def add_model(policy: CascadePolicy, model: str, outcomes: Any, *, progress: bool = True) -> CascadePolicy:
     """The policy of the pool with a new model. Clusters and the other models' estimators stay as they are.
 
     Args:
@@ -128,6 +145,7 @@ def add_model(policy: CascadePolicy, model: str, outcomes: Any) -> CascadePolicy
         model: The new model's name.
         outcomes: Whatever `load_outcomes` takes; its rows of this model are joined by `query_id` with those of the
             fit. Any subset of the queries will do, and new queries too.
+        progress: Show progress bars on a terminal.
 
     Raises:
         ValueError: The model is in the policy already, or the outcomes hold no row of it.
@@ -138,21 +156,41 @@ def add_model(policy: CascadePolicy, model: str, outcomes: Any) -> CascadePolicy
     if model in policy.models:
         msg = f"{model} is in the policy already; remove_model({model!r}) first to replace its outcomes."
         raise ValueError(msg)
+    if not policy.evidence.query_ids:
+        msg = "This policy was made from statistics, without the outcomes of single queries: no model can be added. "
+        raise ValueError(msg + "Fit a new one from outcomes.")
     loaded = load_outcomes(outcomes)
     if model not in loaded.models:
         msg = f"The outcomes hold no row of {model}, only of {', '.join(loaded.models)}."
         raise ValueError(msg)
     table = OutcomeTable.of(loaded.where(lambda row: row.model == model))
     quality = _again(policy)
-    judged = judge_answers(table, policy.encoder, quality, policy.strategy, policy.seed, progress=False)
-    labels, _ = nearest(policy.encoder(table.queries).astype(float), policy.centroids)
-    joined = _join(policy.evidence, model, table, labels, table.cost(policy.metric), judged.scores).ordered()
+    vectors = policy.encoder(table.queries).astype(float)
+    labels, _ = nearest(vectors, policy.centroids)
+    bare = Evidence(
+        table.models,
+        table.query_ids,
+        labels,
+        table.values("correct"),
+        table.cost(policy.metric),
+        table.values("output_tokens"),
+        np.full(table.cells.shape, np.nan),
+        coordinates(vectors, policy.centroids),
+    )
+    rivals = _rivals(bare, policy.evidence, policy.gate, policy.strategy)
+    judged = judge_answers(
+        table, policy.encoder, quality, policy.strategy, policy.seed, rivals=rivals, progress=progress
+    )
+    releases = release_rules(judged, policy.encoder, quality, policy.strategy, policy.seed, progress=progress)
+    joined = policy.evidence.joined(replace(bare, scores=judged.scores)).ordered()
+    options, optimism = _options(joined, policy.metric, policy.strategy)
     price = token_price(table.outcomes)
     return policy.replanned(
         evidence=joined,
-        table=_options(joined, policy.metric, policy.strategy),
+        table=options,
+        optimism=optimism,
         estimators={**policy.estimators, **judged.estimators},
-        releases={**policy.releases, **judged.releases},
+        releases={**policy.releases, **releases},
         prices={**policy.prices, **({} if price is None else {model: price})},
     )
 
@@ -163,13 +201,15 @@ def _target(budget: float | None, retention: float | None, cost_weight: float | 
     return Target(budget, retention, cost_weight)
 
 
-def _check(cost: str, strategy: str, quality: object, clusters: object, confidence: float | None) -> None:
+def _check(cost: str, strategy: str, quality: object, gate: str, clusters: object, confidence: float | None) -> None:
     allowed: list[tuple[str, object, tuple[object, ...]]] = [
         ("cost", cost, get_args(Metric)),
         ("strategy", strategy, get_args(Strategy)),
+        ("gate", gate, get_args(Gate)),
     ]
-    if quality is not None and not hasattr(quality, "predict_proba"):
-        allowed.append(("quality", quality, (*get_args(Quality), None, "an object with predict_proba")))
+    if quality is not None and not hasattr(quality, "predict_proba") and not _is_module(quality):
+        known = (*get_args(Quality), None, "an nn.Module", "an object with predict_proba")
+        allowed.append(("quality", quality, known))
     if not (isinstance(clusters, int) and clusters >= 1):
         allowed.append(("clusters", clusters, ("auto", "a positive int")))
     for name, value, values in allowed:
@@ -181,21 +221,43 @@ def _check(cost: str, strategy: str, quality: object, clusters: object, confiden
         raise ValueError(msg)
 
 
+def _is_module(found: object) -> bool:
+    from torch import nn
+
+    return isinstance(found, nn.Module)
+
+
 def _cluster(
-    vectors: Floats, table: OutcomeTable, cost: Floats, strategy: Strategy, clusters: int | Literal["auto"], seed: int
+    vectors: Floats, table: OutcomeTable, strategy: Strategy, clusters: int | Literal["auto"], seed: int
 ) -> QueryClusterer:
     if clusters != "auto":
         return QueryClusterer(clusters, seed=seed).fit(vectors)
     if strategy == "sequential":
         return QueryClusterer("silhouette", seed=seed).fit(vectors)
-    correct = nan_mean(table.values("correct"))
-    return QueryClusterer(best_cluster_count(vectors, correct, nan_mean(cost), seed=seed), seed=seed).fit(vectors)
+    return QueryClusterer(best_cluster_count(vectors, nan_mean(table.values("correct")), seed=seed), seed=seed).fit(
+        vectors
+    )
 
 
-def _options(evidence: Evidence, metric: Metric, strategy: Strategy) -> OptionTable:
+def _rivals(evidence: Evidence, pool: Evidence, gate: Gate, strategy: Strategy) -> Floats | None:
+    """Whether the pool's strongest model was right on the queries of each model, shape (models, queries).
+
+    NaN where it was not asked, and for itself; None where gates weigh errors alone, as those of the paper do.
+    """
+    if gate == "error" or strategy == "sequential":
+        return None
+    strongest = pool.ordered().models[-1]
+    right = dict(zip(pool.query_ids, nan_mean(pool.correct[:, pool.models.index(strongest)]), strict=True))
+    row = np.array([right.get(query_id, np.nan) for query_id in evidence.query_ids])
+    return np.array([row if model != strongest else np.full(len(row), np.nan) for model in evidence.models])
+
+
+def _options(evidence: Evidence, metric: Metric, strategy: Strategy) -> tuple[OptionTable, Optimism]:
     if strategy == "sequential":
-        return option_table(evidence, metric, thresholds=[0.5], shrunk=False)
-    return option_table(evidence, metric)
+        return option_table(evidence, metric, thresholds=[0.5], shrunk=False), NO_OPTIMISM
+    options, worth = weighed_options(evidence, metric)
+    planner = Planner(options, {}, strategy)
+    return options, measure_optimism(options, worth, planner.cost, planner.unit) if worth else NO_OPTIMISM
 
 
 def _again(policy: CascadePolicy) -> str | QualityEstimator | None:
@@ -203,29 +265,3 @@ def _again(policy: CascadePolicy) -> str | QualityEstimator | None:
     if policy.quality != "foreign":
         return policy.quality
     return next((found.estimator for found in policy.estimators.values()), None)
-
-
-def _join(old: Evidence, model: str, table: OutcomeTable, labels: Labels, cost: Floats, scores: Floats) -> Evidence:
-    """The fit's evidence with one more model; queries that are new get rows of their own."""
-    at = {query_id: row for row, query_id in enumerate(old.query_ids)}
-    added = [row for row, query_id in enumerate(table.query_ids) if query_id not in at]
-    at |= {table.query_ids[row]: len(at) + number for number, row in enumerate(added)}
-    rows = [at[query_id] for query_id in table.query_ids]
-    runs = max(old.correct.shape[2], table.cells.shape[2])
-
-    def joined(before: Floats, new: Floats) -> Floats:
-        whole = np.full((len(at), len(old.models) + 1, runs), np.nan)
-        whole[: len(before), :-1, : before.shape[2]] = before
-        whole[rows, -1, : new.shape[2]] = new[:, 0]
-        return whole
-
-    return replace(
-        old,
-        models=(*old.models, model),
-        query_ids=tuple(at),
-        labels=np.concatenate([old.labels, labels[added]]),
-        correct=joined(old.correct, table.values("correct")),
-        cost=joined(old.cost, cost),
-        output_tokens=joined(old.output_tokens, table.values("output_tokens")),
-        scores=joined(old.scores, scores),
-    )

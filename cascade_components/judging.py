@@ -1,10 +1,11 @@
-"""What a fit learns about answers: how good each model's are, and when they may be released before they are whole."""
+"""What a fit learns about answers: how good each model's are, and what a gate would make of them."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -13,172 +14,258 @@ from cascade_components.arrays import Floats, Labels
 from cascade_components.calibration import Calibrator, fit_calibrator
 from cascade_components.cascade import QualityEstimator
 from cascade_components.encoders import CachedEncoder, encode_with_progress
-from cascade_components.options import candidate_thresholds
 from cascade_components.outcomes import Outcome
 from cascade_components.planning import Strategy
-from cascade_components.quality.calibrated import CalibratedEstimator, gate_scores
-from cascade_components.quality.features import readable_text
-from cascade_components.quality.prefixes import CHECKPOINTS, misleads, prefix
-from cascade_components.quality.release import Reading, ReleaseRule, choose_rule, sample
+from cascade_components.quality.calibrated import CalibratedEstimator, Rival, gate_scores
+from cascade_components.quality.features import features_remembered, readable_text
+from cascade_components.quality.rivals import choose_rival
 from cascade_components.quality.training import OutOfFold, train_out_of_fold
 from cascade_components.tables import OutcomeTable
 
+if TYPE_CHECKING:
+    from torch import nn
+
 MIN_ANSWERS = 40
-"""Answers of a model, or prefixes of one length, below which no quality estimator is trained for them."""
+"""Answers below which no quality estimator is trained for them."""
 
-PREFIX_PENALTY = 10.0
-"""Of the heads that read prefixes: as good as a choice for each of them, and eight times as fast."""
+RIVAL_PENALTY = 30.0
+"""Of the heads that estimate the strongest model's chance: as good as a choice for each of them."""
 
-RARE = 0.01
-"""Share of a model's answers whose beginning may mislead; if there are more, none is released early."""
+POOLED_UP_TO = 6000
+"""Answers in all up to which one head for all models is tried: with more, a head of its own serves each as well."""
 
-_Rows = list[tuple[int, int, Outcome]]
-"""Answers of one model, each with its query's and its run's position."""
+Gate = Literal["gain", "error"]
+"""What a gate weighs: what asking the strongest model would gain, or how likely this answer is wrong."""
+
+
+@dataclass(frozen=True)
+class ModelAnswers:
+    """The answers of one model, in the order of the outcomes."""
+
+    name: str
+    answers: list[Answer]
+    texts: list[str]
+    """Of each answer's query."""
+    queries: Labels
+    """Position of each answer's query, shape (n,)."""
+    runs: Labels
+    correct: Floats
+
+    @classmethod
+    def of(cls, table: OutcomeTable, position: int) -> ModelAnswers:
+        """The answers of the model at this position of a table."""
+        rows: list[tuple[int, int, Outcome]] = table.answers(position)
+        return cls(
+            table.models[position],
+            [row.answer for _, _, row in rows],
+            [row.query for _, _, row in rows],
+            np.array([query for query, _, _ in rows], np.intp),
+            np.array([run for _, run, _ in rows], np.intp),
+            np.array([row.correct for _, _, row in rows]),
+        )
+
+    def only(self, rows: Labels) -> ModelAnswers:
+        """Some of these answers."""
+        return ModelAnswers(
+            self.name,
+            [self.answers[row] for row in rows],
+            [self.texts[row] for row in rows],
+            self.queries[rows],
+            self.runs[rows],
+            self.correct[rows],
+        )
+
+    @property
+    def teaches(self) -> bool:
+        """Whether there is something to learn: enough answers, right ones and wrong ones."""
+        return len(self.answers) >= MIN_ANSWERS and bool(np.ptp(self.correct) > 0)
+
+    def train(self, fresh: QualityEstimator, labels: Floats, seed: int) -> OutOfFold:
+        """Train an estimator on these answers, whatever is to be told from them."""
+        return train_out_of_fold(fresh, self.texts, self.answers, labels, self.queries.tolist(), seed=seed)
+
+
+@dataclass(frozen=True)
+class JudgedAnswers:
+    """What was learned about the answers of one model."""
+
+    answers: ModelAnswers
+    trained: OutOfFold
+    estimator: CalibratedEstimator
+    gated: Floats
+    """What gates compare with their thresholds, out-of-fold, shape (n,)."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What was learned about the answers of each model."""
+    """What was learned about the answers of the pool; models with nothing to learn from are left out."""
 
+    models: dict[str, JudgedAnswers]
     scores: Floats
-    """Out-of-fold P(correct) that plans are made from, shape (queries, models, runs); NaN: not judged."""
-    estimators: dict[str, CalibratedEstimator]
-    releases: dict[str, ReleaseRule]
+    """What gates compare with their thresholds, out-of-fold, shape (queries, models, runs); NaN: not judged."""
+
+    @property
+    def estimators(self) -> dict[str, CalibratedEstimator]:
+        """Model → its estimator."""
+        return {model: found.estimator for model, found in self.models.items()}
 
 
 def judge_answers(
     table: OutcomeTable,
     encoder: CachedEncoder,
-    quality: str | QualityEstimator | None,
+    quality: str | QualityEstimator | nn.Module | None,
     strategy: Strategy,
     seed: int,
     *,
-    progress: bool,
+    rivals: Floats | None = None,
+    progress: bool = True,
 ) -> Judged:
-    """Train an estimator for each model, score its answers out-of-fold, and find its rule of early release.
+    """Train an estimator for each model, and score its answers out-of-fold.
 
     Args:
         table: The outcomes.
         encoder: Of the policy.
-        quality: "embedding", an estimator of the user's own, or None: nothing is judged.
+        quality: "embedding", "sequence", "margins", an estimator or network of the user's own, or None: nothing is
+            judged.
         strategy: "sequential" takes raw scores, as arXiv 2606.27457 does.
         seed: Seed of everything random.
+        rivals: For each model, whether the model that its gates weigh it against was right on each query, shape
+            (models, queries), NaN: unknown, or a model without a rival; None: gates weigh errors alone.
         progress: Show progress bars on a terminal.
     """
-    judged = Judged(np.full(table.cells.shape, np.nan), {}, {})
+    judged = Judged({}, np.full(table.cells.shape, np.nan))
     if quality is None:
         return judged
-    from tqdm import tqdm
-
-    answers = {model: table.answers(position) for position, model in enumerate(table.models)}
-    if quality == "embedding":
-        texts = [readable_text(row.answer) or " " for rows in answers.values() for _, _, row in rows]
-        if texts:
-            encode_with_progress(encoder, texts, "answers", progress=progress)
-    fresh = _fresh(quality, encoder, strategy, seed)
-    trained: dict[str, OutOfFold] = {}
-    named = list(enumerate(answers.items()))
-    for position, (model, rows) in tqdm(
-        named, desc="train estimators", disable=None if progress else True, leave=False
-    ):
-        labels = _labels(rows)
-        if len(rows) < MIN_ANSWERS or np.ptp(labels) == 0:
-            continue  # nothing to learn from: this model's answers are not gated
-        found = trained[model] = _train(fresh, rows, seed)
-        # The paper accepts at 0.5 of the raw score.
-        calibrator = Calibrator() if strategy == "sequential" else fit_calibrator(found.scores, labels)
-        judged.estimators[model] = CalibratedEstimator(found.estimator, calibrator)
-        scored = gate_scores(calibrator(found.scores), [row.answer for _, _, row in rows])
-        for (query, run, _), score in zip(rows, scored, strict=True):
-            judged.scores[query, position, run] = score
-    # Only now that every answer's vector has been used may those of prefixes push it out of the encoder's memory.
-    own = _fresh(quality, encoder, strategy, seed, PREFIX_PENALTY) if quality == "embedding" else None
-    for model, found in trained.items():
-        read = _Sample.of(answers[model], judged.scores[:, table.models.index(model)], seed)
-        readings = [] if read.misleads else _readings(read, found, own, encoder, seed, progress=progress)
-        scores = judged.scores[:, table.models.index(model)]
-        gates = [0.5] if strategy == "sequential" else candidate_thresholds(scores[~np.isnan(scores)])
-        judged.releases[model] = choose_rule(readings, read.gated, read.labels, [float(gate) for gate in gates])
+    found = [ModelAnswers.of(table, position) for position in range(len(table.models))]
+    if quality == "embedding" and (texts := [readable_text(one) or " " for each in found for one in each.answers]):
+        encode_with_progress(encoder, texts, "answers", progress=progress)
+    fresh = fresh_estimator(quality, encoder, strategy, seed, progress=progress)
+    teaching = [answers for answers in found if answers.teaches]
+    with features_remembered():
+        for answers, trained in _trained(teaching, fresh, seed, progress=progress):
+            position = table.models.index(answers.name)
+            rival = None if rivals is None or quality != "embedding" else rivals[position]
+            one = judged.models[answers.name] = _judge(answers, trained, rival, strategy, seed)
+            judged.scores[answers.queries, position, answers.runs] = one.gated
     return judged
 
 
-def _labels(rows: _Rows) -> Floats:
-    return np.array([row.correct for _, _, row in rows])
+def _trained(
+    teaching: list[ModelAnswers], fresh: QualityEstimator, seed: int, *, progress: bool
+) -> Iterator[tuple[ModelAnswers, OutOfFold]]:
+    """Each model's answers with the estimator that reads them: its own, or one for all where that is better."""
+    from tqdm import tqdm
+
+    bar = tqdm(teaching, desc="train estimators", disable=None if progress else True, leave=False)
+    own = [answers.train(fresh, answers.correct, seed) for answers in bar]
+    pooled = _pooled(teaching, own, seed)
+    for answers, mine, shared in zip(teaching, own, pooled, strict=True):
+        better = shared is not None and _log_loss(shared.scores, answers) < _log_loss(mine.scores, answers)
+        yield answers, shared if better and shared is not None else mine
 
 
-def _train(fresh: QualityEstimator, rows: _Rows, seed: int) -> OutOfFold:
-    queries, answers = [row.query for _, _, row in rows], [row.answer for _, _, row in rows]
-    return train_out_of_fold(fresh, queries, answers, _labels(rows), [query for query, _, _ in rows], seed=seed)
+def _pooled(teaching: list[ModelAnswers], own: list[OutOfFold], seed: int) -> list[OutOfFold | None]:
+    """One head for all models, seen from each; None where it is not tried."""
+    from cascade_components.quality.head import EmbeddingHead
+
+    heads = [found.estimator for found in own if isinstance(found.estimator, EmbeddingHead)]
+    sizes = [len(answers.answers) for answers in teaching]
+    if len(heads) < max(2, len(own)) or sum(sizes) > POOLED_UP_TO or any(head.class_weight for head in heads):
+        return [None] * len(own)
+    penalty = float(np.median([head.chosen_penalty for head in heads]))
+    head = EmbeddingHead(heads[0].encoder, penalty=penalty, models=[answers.name for answers in teaching], seed=seed)
+    queries, runs, correct = (
+        np.concatenate([getattr(answers, name) for answers in teaching]) for name in ("queries", "runs", "correct")
+    )
+    every = [answer for answers in teaching for answer in answers.answers]
+    texts = [text for answers in teaching for text in answers.texts]
+    together = ModelAnswers("all", every, texts, queries, runs, correct)
+    found = together.train(head, together.correct, seed)
+    ends = np.cumsum([0, *sizes])
+    return [found.only(np.arange(ends[number], ends[number + 1])) for number in range(len(sizes))]
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """The answers of one model whose prefixes are read."""
-
-    positions: Labels
-    """Among all its answers."""
-    queries: list[str]
-    answers: list[Answer]
-    labels: Floats
-    gated: Floats
-    """What gates decide on, once the answers are whole."""
-
-    @classmethod
-    def of(cls, rows: _Rows, scores: Floats, seed: int) -> _Sample:
-        positions = sample([query for query, _, _ in rows], seed)
-        kept = [rows[position] for position in positions]
-        answers = [row.answer for _, _, row in kept]
-        gated = np.array([scores[query, run] for query, run, _ in kept])
-        return cls(positions, [row.query for _, _, row in kept], answers, _labels(kept), gated)
-
-    @property
-    def misleads(self) -> bool:
-        return bool(np.mean([misleads(answer.text) for answer in self.answers]) > RARE)
+def _judge(
+    answers: ModelAnswers, trained: OutOfFold, rival: Floats | None, strategy: Strategy, seed: int
+) -> JudgedAnswers:
+    # The paper accepts at 0.5 of the raw score.
+    raw = strategy == "sequential"
+    calibrator = Calibrator() if raw else fit_calibrator(trained.scores, answers.correct)
+    own = trained.scores if raw else _calibrated_out_of_fold(trained, answers.correct)
+    weighed, handicaps = (None, np.zeros(len(own))) if rival is None else _rival(answers, rival, own, trained, seed)
+    estimator = CalibratedEstimator(trained.estimator, calibrator, weighed)
+    return JudgedAnswers(answers, trained, estimator, gate_scores(own + handicaps, answers.answers))
 
 
-def _readings(
-    read: _Sample,
-    trained: OutOfFold,
-    own: QualityEstimator | None,
-    encoder: CachedEncoder,
-    seed: int,
-    *,
-    progress: bool,
-) -> list[Reading]:
-    """Score the prefixes of each length: by a head of their own (`own`), or by the one that reads whole answers.
-
-    What tells a whole answer's quality (its length above all) tells little, or lies, about a prefix: a head of their
-    own ranks prefixes much better. An estimator that the user gave reads both: there is but one to give again on load.
-    """
-    found = []
-    for words in CHECKPOINTS:
-        beginnings = [(row, cut) for row, answer in enumerate(read.answers) if (cut := prefix(answer, words))]
-        if len(beginnings) < MIN_ANSWERS or np.ptp(read.labels[[row for row, _ in beginnings]]) == 0:
-            continue
-        rows, cuts = np.array([row for row, _ in beginnings]), [cut for _, cut in beginnings]
-        queries = [read.queries[row] for row in rows]
-        if own is None:
-            found.append(Reading(words, trained.estimator, rows, trained.read(read.positions[rows], queries, cuts)))
-            continue
-        encode_with_progress(encoder, [readable_text(cut) for cut in cuts], f"first {words} words", progress=progress)
-        reader = train_out_of_fold(own, queries, cuts, read.labels[rows], rows.tolist(), seed=seed)
-        found.append(Reading(words, reader.estimator, rows, reader.scores))
-    return found
+def _calibrated_out_of_fold(trained: OutOfFold, correct: Floats) -> Floats:
+    """Each fold's scores by a calibrator that has not seen it: plans are made on them, and may not know the labels."""
+    own = np.empty(len(correct))
+    for number in np.unique(trained.fold):
+        inside = trained.fold == number
+        # An estimator that was not trained has one fold.
+        calibrator = fit_calibrator(trained.scores[~inside], correct[~inside]) if (~inside).any() else None
+        own[inside] = (calibrator or fit_calibrator(trained.scores, correct))(trained.scores[inside])
+    return own
 
 
-def _fresh(
-    quality: str | QualityEstimator,
+def _log_loss(scores: Floats, answers: ModelAnswers) -> float:
+    sure = np.clip(scores, 1e-6, 1 - 1e-6)
+    return -float((answers.correct * np.log(sure) + (1 - answers.correct) * np.log(1 - sure)).mean())
+
+
+def _rival(
+    answers: ModelAnswers, rival: Floats, own: Floats, trained: OutOfFold, seed: int
+) -> tuple[Rival | None, Floats]:
+    """What the strongest model's chance does to gates on these answers, and the handicaps that it leads to."""
+    from cascade_components.quality.head import EmbeddingHead
+
+    none = None, np.zeros(len(own))
+    won = rival[answers.queries]
+    known, others = np.flatnonzero(~np.isnan(won)), np.flatnonzero(np.isnan(won))
+    if len(known) < MIN_ANSWERS or np.ptp(won[known]) == 0 or not isinstance(trained.estimator, EmbeddingHead):
+        return none
+    part = answers.only(known)
+    found = part.train(EmbeddingHead(trained.estimator.encoder, penalty=RIVAL_PENALTY, seed=seed), won[known], seed)
+    chosen = choose_rival(found, own[known], part.correct, won[known], part.answers)
+    if chosen.weight == 0:
+        return none
+    chance = np.empty(len(won))
+    chance[known] = found.scores
+    if others.size:
+        unseen = answers.only(others)
+        chance[others] = found.estimator.predict_proba(unseen.texts, unseen.answers)
+    return chosen, chosen.handicap(chance)
+
+
+def fresh_estimator(
+    quality: str | QualityEstimator | nn.Module,
     encoder: CachedEncoder,
     strategy: Strategy,
     seed: int,
     penalty: float | None = None,
+    *,
+    progress: bool = True,
 ) -> QualityEstimator:
-    from cascade_components.quality.head import EmbeddingHead
+    """The untrained estimator that `quality` names, or is."""
+    from torch import nn
 
+    from cascade_components.quality.head import EmbeddingHead
+    from cascade_components.quality.margins import MarginEstimator
+    from cascade_components.quality.module import ModuleEstimator
+
+    weight: Literal["balanced"] | None = "balanced" if strategy == "sequential" else None
+    if quality == "sequence":
+        from cascade_components.quality.sequence import SequenceHead
+
+        return SequenceHead(class_weight=weight, seed=seed, progress=progress)
+    if quality == "margins":
+        return MarginEstimator()
     if isinstance(quality, str):
-        weight: Literal["balanced"] | None = "balanced" if strategy == "sequential" else None
         return EmbeddingHead(encoder, penalty=penalty, class_weight=weight, seed=seed)
-    if isinstance(quality, EmbeddingHead) and quality.encoder is None:
-        quality = copy.deepcopy(quality)
-        quality.encoder = encoder
-    return quality
+    if isinstance(quality, nn.Module) and not hasattr(quality, "predict_proba"):
+        return ModuleEstimator(quality, encoder, class_weight=weight, seed=seed)
+    given = cast(QualityEstimator, quality)
+    if isinstance(given, EmbeddingHead | ModuleEstimator) and given.encoder is None:
+        given = copy.deepcopy(given)
+        given.encoder = encoder
+    return given

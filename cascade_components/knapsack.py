@@ -128,35 +128,56 @@ def _solve(objective: Floats, burden: Floats, weights: Floats, limit: float, kno
     than another, or whose convex bound cannot beat what is known, is dropped; both are exact.
     """
     loss, load = weights * objective, weights * burden
-    bounds = _bounds(loss, load)
     incumbent = _total(objective, weights, known) - _TIE
     room = limit + _TIE + 1e-9 * abs(limit)
+    candidates = _candidates(objective, burden, weights, room, incumbent)
+    # Clusters with many options last: their bounds cut best when little is left to decide.
+    sequence = sorted(range(len(weights)), key=lambda cluster: len(candidates[cluster]))
+    bounds = _bounds(loss[:, sequence], load[:, sequence])
     losses, loads = np.zeros(1), np.zeros(1)
     history: list[tuple[Labels, Labels]] = []
     cut_off = np.inf
-    for cluster in range(len(weights)):
-        options = np.array(_efficient(objective[:, cluster], burden[:, cluster]))
+    for step, cluster in enumerate(sequence):
+        options = candidates[cluster]
         losses = (losses[:, None] + loss[options, cluster]).ravel()
         loads = (loads[:, None] + load[options, cluster]).ravel()
-        bound = losses + bounds[cluster + 1](room - loads)
+        bound = losses + bounds[step + 1](room - loads)
         promising = np.flatnonzero(bound < incumbent)
+        if len(promising) > _MOST_STATES:
+            order = np.argpartition(bound[promising], _MOST_STATES)
+            cut_off = min(cut_off, float(bound[promising[order[_MOST_STATES]]]))
+            promising = np.sort(promising[order[:_MOST_STATES]])
         order = promising[np.lexsort((losses[promising], loads[promising]))]
         best_before = np.minimum.accumulate(np.concatenate([[np.inf], losses[order]]))[:-1]
         order = order[losses[order] < best_before]
-        if len(order) > _MOST_STATES:
-            ranked = order[np.argsort(bound[order], kind="stable")]
-            cut_off = min(cut_off, float(bound[ranked[_MOST_STATES]]))
-            order = np.sort(ranked[:_MOST_STATES])
         history.append((order // len(options), options[order % len(options)]))
         losses, loads = losses[order], loads[order]
     if not len(losses):
         return Choice(known, max(0.0, float(incumbent - cut_off)))
     state, chosen = int(losses.argmin()), np.empty(len(weights), np.intp)
     gap = max(0.0, float(losses[state] - cut_off))
-    for cluster in reversed(range(len(weights))):
-        before, option = history[cluster]
+    for cluster, (before, option) in zip(reversed(sequence), reversed(history), strict=True):
         chosen[cluster], state = option[state], int(before[state])
     return Choice(chosen, gap)
+
+
+def _candidates(objective: Floats, burden: Floats, weights: Floats, room: float, incumbent: float) -> list[Labels]:
+    """The options of each cluster that a better choice than the incumbent can hold.
+
+    At the price where the convex front meets the limit, the best options of all clusters bound the loss from below.
+    An option so much worse than its cluster's best that the bound passes the incumbent is in no better choice.
+    """
+    price = shadow_price(-objective, burden, weights, room)
+    score = weights * (objective + price * burden)
+    bound = float(score.min(0).sum() - price * room)
+    promising = bound + (score - score.min(0)) < incumbent + _TIE
+    found = []
+    for cluster in range(len(weights)):
+        options = np.flatnonzero(promising[:, cluster])
+        if not options.size:  # by rounding alone: the bound is met by the incumbent
+            options = np.array([int(score[:, cluster].argmin())])
+        found.append(options[_efficient(objective[options, cluster], burden[options, cluster])])
+    return found
 
 
 def _bounds(loss: Floats, load: Floats) -> list[Callable[[Floats], Floats]]:

@@ -12,6 +12,7 @@ from cascade_components.arrays import Floats, Labels, cluster_moments, nan_mean
 from cascade_components.evidence import Evidence
 from cascade_components.pool import PoolStats, shrink
 from cascade_components.trace import Plan
+from cascade_components.worth import Scale, Worth
 
 THRESHOLDS = 10
 """Candidate thresholds for each start model: quantiles of its scores. More of them win by luck, not by merit."""
@@ -116,9 +117,17 @@ def option_table(
         evidence: What the fit saw, its models from weakest to strongest.
         metric: The cost metric.
         thresholds: Candidate thresholds; None: quantiles of each start model's scores.
-        shrunk: Whether cluster means shrink towards the pool-wide mean (empirical Bayes).
+        shrunk: Whether cluster means shrink (empirical Bayes), as "joint" needs; the paper takes them as they are.
     """
-    rows = [_ungated(evidence, start, shrunk=shrunk) for start in range(len(evidence.models))]
+    return weighed_options(evidence, metric, thresholds=thresholds, shrunk=shrunk)[0]
+
+
+def weighed_options(
+    evidence: Evidence, metric: str, *, thresholds: Sequence[float] | None = None, shrunk: bool = True
+) -> tuple[OptionTable, Worth | None]:
+    """`option_table`, and what plans can be tried with on queries held out; None where nothing shrinks."""
+    scale = Scale(evidence) if shrunk else None
+    parts = [_ungated(evidence, start, scale) for start in range(len(evidence.models))]
     for start in range(len(evidence.models)):
         scores = evidence.scores[:, start]
         known = scores[~np.isnan(scores)]
@@ -126,10 +135,15 @@ def option_table(
             continue
         candidates = candidate_thresholds(known) if thresholds is None else np.asarray(thresholds, float)
         stronger = range(start + 1, len(evidence.models))
-        rows += [_gated(evidence, metric, start, target, candidates, shrunk=shrunk) for target in stronger]
-    columns = [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+        parts += [_gated(evidence, metric, start, target, candidates, scale) for target in stronger]
+    columns = [np.concatenate(column) for column in zip(*(part.columns for part in parts), strict=True)]
     start_, target_, threshold, accuracy, start_cost, target_cost, escalation = columns
-    return OptionTable(
+    worth = None
+    if scale is not None:
+        worth = Worth.joined([part.worth for part in parts if part.worth is not None])
+        ease = _means(evidence, scale.ease[None], shrunk=False)
+        accuracy = np.clip(worth.estimate + ease, 0.0, 1.0)
+    table = OptionTable(
         evidence.models,
         start_.astype(np.intp),
         target_.astype(np.intp),
@@ -140,18 +154,27 @@ def option_table(
         escalation,
         evidence.sizes,
     )
+    return table, worth
 
 
-def _ungated(evidence: Evidence, start: int, *, shrunk: bool) -> tuple[Floats, ...]:
-    accuracy = _accuracy(evidence, nan_mean(evidence.correct[:, start])[None], shrunk=shrunk)
-    cost = _means(evidence, nan_mean(evidence.cost[:, start])[None], shrunk=shrunk)
+@dataclass(frozen=True)
+class _Part:
+    """Some options: the columns of the table, and their worth."""
+
+    columns: tuple[Floats, ...]
+    worth: Worth | None
+
+
+def _ungated(evidence: Evidence, start: int, scale: Scale | None) -> _Part:
+    correct = nan_mean(evidence.correct[:, start])[None]
+    cost = _means(evidence, nan_mean(evidence.cost[:, start])[None], shrunk=scale is not None)
     zero = np.zeros_like(cost)
-    return np.array([start]), np.array([-1]), np.array([np.nan]), accuracy, cost, zero, zero
+    accuracy = _means(evidence, correct, shrunk=False)
+    columns = np.array([start]), np.array([-1]), np.array([np.nan]), accuracy, cost, zero, zero
+    return _Part(columns, None if scale is None else scale.weigh(correct))
 
 
-def _gated(
-    evidence: Evidence, metric: str, start: int, target: int, thresholds: Floats, *, shrunk: bool
-) -> tuple[Floats, ...]:
+def _gated(evidence: Evidence, metric: str, start: int, target: int, thresholds: Floats, scale: Scale | None) -> _Part:
     """The start model gated by each threshold, query by query, then cluster by cluster."""
     correct, cost, tokens, scores = (
         array[:, start] for array in (evidence.correct, evidence.cost, evidence.output_tokens, evidence.scores)
@@ -161,36 +184,22 @@ def _gated(
     second_cost = second * nan_mean(evidence.cost[:, target])[:, None]
     unknown = np.isnan(scores) | np.isnan(instead)
     rejected = np.where(unknown, np.nan, (scores < thresholds[:, None, None]).astype(float))
-    kept = 1 - rejected
-    escalation = _means(evidence, nan_mean(rejected), shrunk=shrunk)
+    if scale is not None:
+        share = nan_mean(nan_mean(rejected))
+        useful = (share >= MIN_ESCALATION) & (share <= MAX_ESCALATION)
+        thresholds, rejected = thresholds[useful], rejected[useful]
+    kept, shrunk = 1 - rejected, scale is not None
+    right = nan_mean(kept * correct + rejected * instead)
     columns = (
         np.full(len(thresholds), start),
         np.full(len(thresholds), target),
         thresholds,
-        _accuracy(evidence, nan_mean(kept * correct + rejected * instead), shrunk=shrunk),
+        _means(evidence, right, shrunk=False),
         _means(evidence, nan_mean((kept + rejected * first) * cost), shrunk=shrunk),
         _means(evidence, nan_mean(rejected * second_cost), shrunk=shrunk),
-        escalation,
+        _means(evidence, nan_mean(rejected), shrunk=shrunk),
     )
-    if not shrunk:
-        return columns
-    share = nan_mean(nan_mean(rejected))
-    useful = (share >= MIN_ESCALATION) & (share <= MAX_ESCALATION)
-    return tuple(column[useful] for column in columns)
-
-
-def _accuracy(evidence: Evidence, correct: Floats, *, shrunk: bool) -> Floats:
-    """Cluster means of what each option gets right on each query (options, queries).
-
-    How easy a cluster's queries are is the same for every option, and differs a lot between clusters; what options
-    differ by is what plans are chosen on, and is small. So only the differences shrink.
-    """
-    if not shrunk:
-        return _means(evidence, correct, shrunk=False)
-    of_model = nan_mean(evidence.correct)
-    ease = np.nan_to_num(nan_mean(of_model - nan_mean(of_model.T)))
-    found = _means(evidence, correct - ease, shrunk=True) + _means(evidence, ease[None], shrunk=False)
-    return np.clip(found, 0.0, 1.0)
+    return _Part(columns, None if scale is None or not len(thresholds) else scale.weigh(right))
 
 
 def _means(evidence: Evidence, values: Floats, *, shrunk: bool) -> Floats:

@@ -13,12 +13,15 @@ from typing import Literal
 import numpy as np
 
 from cascade_components.arrays import Floats, Labels
-from cascade_components.knapsack import best_at_price, front_steps, least_cost, most_value, shadow_price
+from cascade_components.knapsack import Choice, best_at_price, front_steps, least_cost, most_value, shadow_price
+from cascade_components.optimism import NO_OPTIMISM, Optimism
 from cascade_components.options import OptionTable
 from cascade_components.pool import PoolStats, pareto_front
 from cascade_components.routing import Region, best_region, regions, route, stage2_gates
 
 Strategy = Literal["joint", "sequential"]
+
+_EPS = 1e-12
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class OperatingPoint:
 
     options: tuple[int, ...]
     accuracy: float
+    """On queries that the plan was not chosen on."""
     cost: float
     """Mean per query, both stages together, in the metric's units."""
     cost_weight: float
@@ -79,11 +83,13 @@ class Planner:
         table: The options.
         factors: A model's price as a factor on its measured cost; 1 where not named.
         strategy: "joint" or "sequential".
+        optimism: What the table promises too much.
     """
 
     table: OptionTable
     factors: Mapping[str, float]
     strategy: Strategy
+    optimism: Optimism = NO_OPTIMISM
 
     def at(self, target: Target) -> OperatingPoint:
         """The best operating point for a target.
@@ -101,13 +107,26 @@ class Planner:
             if choice is None:
                 raise ValueError(self._beyond(target.budget))
         else:
-            floor = (target.retention or 0.0) * self.strongest_accuracy
-            choice = least_cost(self.table.accuracy, self._cost, self.table.weights, floor)
-            if choice is None:
-                raise ValueError(self._unreached(target.retention or 0.0, self.front()))
+            choice = self._keeping(target.retention or 0.0)
         point = self._point(choice.options, 0.0, gap=choice.gap)
         price = shadow_price(self.table.accuracy, self._cost, self.table.weights, point.cost)
         return self._point(choice.options, price * self._unit, gap=choice.gap)
+
+    def _keeping(self, retention: float) -> Choice:
+        """The cheapest plans that are expected to keep this much on queries that they were not chosen on."""
+        floor, front = retention * self.strongest_accuracy, self.front()
+        reaching = [point for point in front if point.accuracy >= floor - _EPS]
+        always = np.flatnonzero((self.table.start == len(self.table.models) - 1) & (self.table.target < 0))
+        if not reaching:
+            if retention > 1 + _EPS:
+                raise ValueError(self._unreached(retention, front))
+            # No choice made on these queries can be trusted that far; to make none can.
+            return Choice(np.repeat(always, len(self.table.sizes)), 0.0)
+        promised = floor + self.optimism.at(min(reaching, key=lambda point: point.cost).cost_weight)
+        choice = least_cost(self.table.accuracy, self._cost, self.table.weights, promised)
+        if choice is None:
+            raise ValueError(self._unreached(retention, front))
+        return choice
 
     def front(self) -> list[OperatingPoint]:
         """Every operating point that some cost weight makes the best, from the cheapest to the most accurate."""
@@ -134,6 +153,16 @@ class Planner:
         return cost_weight / self._unit
 
     @property
+    def unit(self) -> float:
+        """Cost of one Eq. 2 unit, in the metric's units."""
+        return self._unit
+
+    @property
+    def cost(self) -> Floats:
+        """Expected cost of each option at today's prices, shape (options, clusters)."""
+        return self._cost
+
+    @property
     def strongest_accuracy(self) -> float:
         """Expected accuracy of always asking the strongest model."""
         strongest = (self.table.start == len(self.table.models) - 1) & (self.table.target < 0)
@@ -149,12 +178,15 @@ class Planner:
 
     @cached_property
     def _unit(self) -> float:
-        """Cost of one Eq. 2 unit: max − min of the models' mean costs."""
-        return float(np.ptp(self._pool.model_cost)) or 1.0
+        """Cost of one Eq. 2 unit: max − min of the models' mean costs; the paper takes it after pruning."""
+        pool = self._pruned if self.strategy == "sequential" else self._pool
+        return float(np.ptp(pool.model_cost)) or 1.0
 
     def _point(self, options: Labels, cost_weight: float, gap: float = 0.0) -> OperatingPoint:
         cells = options, np.arange(len(options))
         accuracy, cost = (float(self.table.weights @ array[cells]) for array in (self.table.accuracy, self._cost))
+        if len(set(options.tolist())) > 1 or self.table.target[options[0]] >= 0:
+            accuracy -= self.optimism.at(cost_weight)
         return OperatingPoint(tuple(map(int, options)), accuracy, cost, cost_weight, gap)
 
     # The paper's procedure: prune, sweep λ, then gate every cluster that costs less than the target.
@@ -175,7 +207,7 @@ class Planner:
             return self._point(options, target.cost_weight)
         points = self.front()
         floor = (target.retention or 0.0) * self.strongest_accuracy
-        reaching = [point for point in points if point.accuracy >= floor - 1e-12]
+        reaching = [point for point in points if point.accuracy >= floor - _EPS]
         if not reaching:
             raise ValueError(self._unreached(target.retention or 0.0, points))
         return min(reaching, key=lambda point: (point.cost, -point.accuracy))

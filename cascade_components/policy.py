@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from cascade_components.planning import Planner, Target
 from cascade_components.policy_data import PolicyData
 from cascade_components.stickiness import Stay
 from cascade_components.trace import EarlyRelease, Plan, Route
+
+if TYPE_CHECKING:
+    from cascade_components.quality.saving import Given
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class CascadePolicy(PolicyData):
     @cached_property
     def planner(self) -> Planner:
         """Finds other operating points on the same options."""
-        return Planner(self.table, self.factors, self.strategy)
+        return Planner(self.table, self.factors, self.strategy, self.optimism)
 
     def cost_usd(self, model: str, input_tokens: int, output_tokens: int) -> float | None:
         """Price of one call in USD, by the token prices that the outcomes imply; None where they imply none."""
@@ -231,14 +234,15 @@ class CascadePolicy(PolicyData):
         path: str | os.PathLike[str],
         *,
         encoder: Encoder | None = None,
-        quality: QualityEstimator | Mapping[str, QualityEstimator] | None = None,
+        quality: Given | Mapping[str, Given] | None = None,
     ) -> Self:
         """Read a policy.
 
         Args:
             path: The folder.
             encoder: The callable it was fitted with, where that could not be saved as data.
-            quality: The trained estimator (or one for each model), where that could not be saved as data.
+            quality: The trained estimator (or one for each model) where that could not be saved as data, or the
+                nn.Module whose weights were saved.
 
         Raises:
             FileNotFoundError: There is no policy in this folder.

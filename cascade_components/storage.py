@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever a folder written by this version cannot be read by the one before."""
 
 _INDEX = "policy.json"

@@ -14,7 +14,8 @@ class Plan:
     target: str | None = None
     """The model asked when the start model's answer is judged weak; None: the answer stands."""
     threshold: float | None = None
-    """Accept the start model's answer at P(correct) >= threshold."""
+    """Accept the start model's answer at P(correct) >= threshold: the one for a query on which the strongest model has
+    its usual chance, where gates weigh the gain."""
 
     def __str__(self) -> str:
         return self.start if self.target is None else f"{self.start} → {self.target} below {self.threshold:.2f}"

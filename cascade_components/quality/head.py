@@ -12,18 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from cascade_components.answers import Answer
-from cascade_components.arrays import Floats
-from cascade_components.encoders import CachedEncoder, Encoder
-from cascade_components.quality.features import FEATURES, answer_features, readable_text
+from cascade_components.encoders import Encoder
+from cascade_components.quality.inputs import HeadInputs
 
-PENALTIES = (30.0, 10.0, 3.0, 1.0)
+PENALTIES = (100.0, 30.0, 10.0, 3.0)
 """Strengths of the L2 penalty that are tried, in answers' worth of loss."""
 
 _FOLDS = 3
 _ONE_THREAD = 2_000_000
 """Numbers in the training matrix below which one thread trains as fast as several."""
-_VECTOR_SCALE = 3.0
-"""Unit vectors have small entries: scaled so that one penalty suits them and the standardised features."""
 
 
 @contextmanager
@@ -49,6 +46,8 @@ class EmbeddingHead(nn.Module):
         penalty: Strength of the L2 penalty; None: the best of `PENALTIES`.
         class_weight: "balanced" weighs right and wrong answers alike, as arXiv 2606.27457 does; the scores are
             then no probabilities.
+        models: Names of the models whose answers this one head reads, each with a feature of its own; none: the
+            head reads the answers of one model.
         seed: Seed of the folds that choose the penalty.
 
     Example:
@@ -63,11 +62,30 @@ class EmbeddingHead(nn.Module):
         *,
         penalty: float | None = None,
         class_weight: Literal["balanced"] | None = None,
+        models: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.config: dict[str, Any] = {"penalty": penalty, "class_weight": class_weight, "seed": seed}
+        self.inputs = HeadInputs(encoder, models)
+        self.penalty = penalty
+        self.chosen_penalty = penalty
+        self.class_weight = class_weight
+        self.seed = seed
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """Text → vectors."""
+        return self.inputs.encoder
+
+    @encoder.setter
+    def encoder(self, encoder: Encoder) -> None:
+        self.inputs.encoder = encoder
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `from_arrays` needs beside the arrays, as JSON data."""
+        models = {"models": list(self.inputs.models)} if self.inputs.models else {}
+        return {"penalty": self.penalty, "class_weight": self.class_weight, "seed": self.seed, **models}
 
     def fit(self, queries: Sequence[str], answers: Sequence[Answer], correct: ArrayLike) -> Self:
         """Train on answers and what they were worth (0…1, shape (n,)).
@@ -79,11 +97,10 @@ class EmbeddingHead(nn.Module):
         if not len(queries) == len(answers) == len(label) or len(label) < 10:
             msg = f"Training needs at least 10 queries, answers and labels, found {len(queries)}, {len(answers)}, "
             raise ValueError(msg + f"{len(label)}.")
-        features = answer_features(queries, answers)
-        self._build(features, vectors := self._vectors(queries, answers))
-        inputs, wanted = torch.cat([self._standardised(features), vectors], 1), torch.from_numpy(label)
+        inputs, wanted = self.inputs.fit(queries, answers), torch.from_numpy(label)
+        self._build(inputs.shape[1])
         with _few_threads(inputs.numel()):
-            penalty = self.config["penalty"] or self._best_penalty(inputs, wanted)
+            penalty = self.chosen_penalty = self.penalty or self._best_penalty(inputs, wanted)
             self._train(inputs, wanted, penalty)
         self.eval()
         return self
@@ -98,18 +115,20 @@ class EmbeddingHead(nn.Module):
             msg = "This EmbeddingHead is not fitted; call fit first."
             raise RuntimeError(msg)
         with torch.inference_mode():
-            features = self._standardised(answer_features(queries, answers))
-            logits = self(torch.cat([features, self._vectors(queries, answers)], 1))
-            return np.asarray(torch.sigmoid(logits).double().numpy())
+            return np.asarray(torch.sigmoid(self(self.inputs(queries, answers))).double().numpy())
+
+    def settled(self) -> EmbeddingHead:
+        """An untrained head with the penalty that this one chose."""
+        return EmbeddingHead(self.encoder, **self.config | {"penalty": self.chosen_penalty})
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Log-odds of being correct, shape (n,), from features and vectors side by side."""
+        """Log-odds of being correct, shape (n,), from the inputs that `HeadInputs` makes."""
         logits: Tensor = self.linear(inputs).squeeze(-1)
         return logits
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The learned weights, for safetensors."""
-        return {name: tensor.numpy() for name, tensor in self.state_dict().items()}
+        return {name: tensor.numpy() for name, tensor in self.state_dict().items()} | self.inputs.arrays()
 
     @classmethod
     def from_arrays(
@@ -117,41 +136,18 @@ class EmbeddingHead(nn.Module):
     ) -> EmbeddingHead:
         """Rebuild a fitted head from its config and `arrays()`."""
         head = cls(encoder, **config)
-        width = arrays["linear.weight"].shape[1] - len(FEATURES)
-        head._build(np.zeros((1, len(FEATURES))), torch.zeros(1, width))
-        head.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+        head._build(arrays["linear.weight"].shape[1])
+        head.inputs.load(arrays)
+        head.load_state_dict({name: torch.tensor(arrays[name]) for name in head.state_dict()})
         head.eval()
         return head
 
-    def _build(self, features: Floats, vectors: Tensor) -> None:
+    def _build(self, width: int) -> None:
         with torch.random.fork_rng(devices=[]):  # the layer draws weights that training replaces
-            self.linear = nn.Linear(len(FEATURES) + vectors.shape[1], 1)
-        known = ~np.isnan(features)
-        count = np.maximum(1, known.sum(0))
-        mean = np.where(known, features, 0).sum(0) / count
-        spread = np.sqrt((np.where(known, features - mean, 0) ** 2).sum(0) / count)
-        scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0)
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
-
-    def _standardised(self, features: Floats) -> Tensor:
-        """Zero mean, unit spread; what is missing, or never varied in training, counts as average."""
-        raw = torch.from_numpy(features).float()
-        scaled = (raw - self.get_buffer("mean")) * self.get_buffer("scale")
-        return torch.nan_to_num(scaled, nan=0.0).clamp(-5, 5)
-
-    def _vectors(self, queries: Sequence[str], answers: Sequence[Answer]) -> Tensor:
-        if self.encoder is None:
-            msg = "This EmbeddingHead has no encoder; pass one, or let fit give the policy's."
-            raise RuntimeError(msg)
-        if not isinstance(self.encoder, CachedEncoder):
-            self.encoder = CachedEncoder(self.encoder)
-        query = torch.from_numpy(self.encoder(list(queries))) * _VECTOR_SCALE
-        answer = torch.from_numpy(self.encoder([readable_text(answer) or " " for answer in answers])) * _VECTOR_SCALE
-        return torch.cat([query, answer, query * answer * _VECTOR_SCALE], 1)
+            self.linear = nn.Linear(width, 1)
 
     def _best_penalty(self, inputs: Tensor, label: Tensor) -> float:
-        fold = torch.from_numpy(np.random.default_rng(self.config["seed"]).permutation(len(label)) % _FOLDS)
+        fold = torch.from_numpy(np.random.default_rng(self.seed).permutation(len(label)) % _FOLDS)
         losses = dict.fromkeys(PENALTIES, 0.0)
         for number in range(_FOLDS):
             seen, unseen = fold != number, fold == number
@@ -177,7 +173,7 @@ class EmbeddingHead(nn.Module):
 
     def _loss(self, inputs: Tensor, label: Tensor) -> Tensor:
         weight = None
-        if self.config["class_weight"] == "balanced":
+        if self.class_weight == "balanced":
             share = label.mean().clamp(0.01, 0.99)
             weight = label / (2 * share) + (1 - label) / (2 * (1 - share))
         return nn.functional.binary_cross_entropy_with_logits(self(inputs), label, weight)

@@ -53,6 +53,10 @@ class OutOfFold:
                 scores[unseen] = scores_of(copy_, *_rows(queries, answers, unseen))
         return scores
 
+    def only(self, rows: Labels) -> OutOfFold:
+        """The same estimator and copies, for some of the training answers."""
+        return replace(self, scores=self.scores[rows], fold=self.fold[rows])
+
 
 def train_out_of_fold(
     estimator: QualityEstimator,
@@ -83,10 +87,14 @@ def train_out_of_fold(
     names = np.unique(groups)
     fold_of = dict(zip(names, np.random.default_rng(seed).permutation(len(names)) % FOLDS, strict=True))
     fold = np.array([fold_of[group] for group in groups], np.intp)
+    rows = np.arange(len(label))
+    whole = _trained(estimator, queries, answers, label, rows)
+    # What the estimator chose for itself on all answers (a penalty) is not chosen again by each copy.
+    settled = getattr(whole, "settled", lambda: estimator)()
     seen = [np.flatnonzero(fold != number) for number in range(min(FOLDS, len(names)))]
-    copies = tuple(_trained(estimator, queries, answers, label, rows) for rows in seen)
-    found = OutOfFold(_trained(estimator, queries, answers, label, np.arange(len(label))), label, copies, fold)
-    return replace(found, scores=found.read(np.arange(len(label)), queries, answers))
+    copies = tuple(_trained(settled, queries, answers, label, part) for part in seen)
+    found = OutOfFold(whole, label, copies, fold)
+    return replace(found, scores=found.read(rows, queries, answers))
 
 
 def scores_of(estimator: QualityEstimator, queries: Sequence[str], answers: Sequence[Answer]) -> Floats:

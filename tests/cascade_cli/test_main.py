@@ -116,7 +116,7 @@ def test_a_missing_extra_is_named(folder):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("command", [[], ["quickstart"], ["fit"], ["evaluate"], ["mcp"]])
+@pytest.mark.parametrize("command", [[], ["quickstart"], ["fit"], ["evaluate"], ["import-cre"], ["mcp"]])
 def test_every_command_explains_itself(command):
     done = cascade(*command, "--help")
     assert done.returncode == 0

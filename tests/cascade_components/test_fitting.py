@@ -138,7 +138,7 @@ class TestAddModel:
         ({"budget": 1, "retention": 0.9}, "Give one of"),
         ({"cost": "euros"}, "cost must be one of cost_usd, tpot_ms, e2el_ms; found 'euros'"),
         ({"strategy": "best"}, "strategy must be one of"),
-        ({"quality": "magic"}, "quality must be one of embedding, None, an object with predict_proba"),
+        ({"quality": "magic"}, "quality must be one of embedding, sequence, margins, None, an nn.Module, an object"),
         ({"clusters": 0}, "clusters must be one of auto, a positive int"),
         ({"clusters": 1000}, "1000 clusters need as many distinct queries; there are 300"),
         ({"confidence": 0.95}, "not available in this version"),

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_components.pool import PoolStats, shrink
+from cascade_components.pool import PoolStats, pareto_front, shrink
 
 
 def test_shrinkage_brings_estimates_closer_to_the_truth():
@@ -35,6 +35,40 @@ def test_large_clusters_that_really_differ_are_left_alone():
 
 def test_equal_costs_normalise_to_zero():
     assert PoolStats(("a", "b"), [[0.1], [0.2]], [[3], [3]], [5]).cost_norm.tolist() == [0, 0]
+
+
+def test_conditioned_on_the_cluster_one_scale_spans_the_whole_matrix():
+    stats = PoolStats(("a", "b"), [[0, 0], [0, 0]], [[1, 3], [2, 5]], [1, 1], conditioning="cluster")
+    assert stats.scored_cost.tolist() == [[0, 0.5], [0.25, 1]]
+    assert stats.cost_norm.tolist() == [0, 1]
+
+
+def test_a_given_model_cost_is_what_eq_2_prices_and_stays_with_its_model():
+    stats = PoolStats(("a", "b", "c"), [[0.3], [0.2], [0.1]], [[1], [1], [1]], [5], given_model_cost=[3, 1, 2])
+    assert stats.cost_norm.tolist() == [1, 0, 0.5]
+    assert stats.only(("c", "b")).model_cost.tolist() == [2, 1]
+    assert pareto_front(stats) == ("b", "c")
+
+
+def test_the_tolerance_of_the_statistics_holds_where_none_is_given():
+    stats = PoolStats(("cheap", "dear"), [[0.15], [0.1]], [[1], [2]], [5], error_tol=0.05)
+    assert pareto_front(stats) == ("cheap",)
+    assert pareto_front(stats, error_tol=0.0) == ("cheap", "dear")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"given_model_cost": [1, 2]}, "given_model_cost must have shape"),
+        ({"given_model_cost": [float("inf")]}, "finite"),
+        ({"output_tokens": [1]}, "output_tokens must have shape"),
+        ({"conditioning": "query"}, "conditioning must be one of model, cluster"),
+        ({"error_tol": -1}, "error_tol at least 0"),
+    ],
+)
+def test_bad_settings_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        PoolStats(("a",), [[0.1]], [[1]], [5], **given)
 
 
 @pytest.mark.parametrize(

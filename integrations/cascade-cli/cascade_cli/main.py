@@ -97,6 +97,40 @@ def evaluate(
         typer.echo(f"{name:<16} {found[name]:.4g}{interval}")
 
 
+@app.command("import-cre")
+def import_cre(
+    artifacts: Annotated[Path, typer.Argument(help="Folder that `cre cluster` and `cre fit` of cre-router wrote.")],
+    output: Annotated[Path, typer.Option(help="Folder the policy is written to.")],
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=FOLDER",
+            help="A gated model's checkpoint of `cre qe-train`, which the policy will hold; repeat for another.",
+        ),
+    ] = None,
+    max_length: Annotated[
+        int, typer.Option(help="Tokens that the estimators read: as in the serving configuration.")
+    ] = 4096,
+    served_only: Annotated[
+        bool, typer.Option("--served-only", help="Leave out models that the routing never asks.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a policy of cre-router's artifacts: its clusters, routing, λ*, budget and gates, as stored."""
+    from cascade_cli.cre_import import run_cre_import
+
+    result = run_cre_import(
+        artifacts,
+        output,
+        estimators=estimator or (),
+        max_length=max_length,
+        served_only=served_only,
+        show=not as_json,
+    )
+    if as_json:
+        _print_json(result)
+
+
 @app.command()
 def mcp(
     policy: Annotated[Path, typer.Argument(help="The policy's folder.")],

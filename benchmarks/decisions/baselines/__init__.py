@@ -1,0 +1,1 @@
+"""Other ways to decide, one idea a module."""
