@@ -52,7 +52,8 @@ class Scale:
         fold = np.random.default_rng(0).permutation(len(self.labels)) % FOLDS
         self.folds = [np.flatnonzero(fold == number) for number in range(FOLDS)]
         everything, seen = np.arange(len(fold)), [np.flatnonzero(fold != number) for number in range(FOLDS)]
-        self.parts = [(rows, Neighbourhood(evidence.coordinates[rows])) for rows in (everything, *seen)]
+        places = evidence.coordinates if evidence.coordinates.size else np.zeros((len(fold), 0))
+        self.parts = [(rows, Neighbourhood(places[rows])) for rows in (everything, *seen)]
 
     def weigh(self, correct: Floats) -> Worth:
         """Weigh options.

@@ -178,7 +178,7 @@ def _makeup(text: str) -> list[float]:
         math.log1p(text.count("\\")),
         math.log1p(text.count("=")),
         math.log1p(len(numbers)),
-        math.log1p(min(1e9, float(final[:12]))) if final else math.nan,
+        math.log1p(min(1e9, float(final[:12]))) if final else 0.0,
         float("." in final),
         float(parses),
         float(looks_json and not parses),
