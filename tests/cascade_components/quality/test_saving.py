@@ -103,7 +103,9 @@ def test_a_policy_without_a_network_is_served_without_torch(fitted, tmp_path):
 
 def test_the_papers_strategy_trains_the_papers_estimator():
     encoder = CachedEncoder(toy_encoder)
-    paper, ours = (fresh_estimator("sequence", encoder, strategy, 3, progress=False) for strategy in ("sequential", "joint"))
+    paper, ours = (
+        fresh_estimator("sequence", encoder, strategy, 3, progress=False) for strategy in ("sequential", "joint")
+    )
     assert (paper.checkpoint, paper.training.class_weight) == ("answerdotai/ModernBERT-base", "balanced")
     assert (ours.training.class_weight, ours.training.seed, ours.progress) == (None, 3, False)
 
