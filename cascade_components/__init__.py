@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cascade_components.answers import Answer
     from cascade_components.cascade import AllModelsFailed, Cascade, QualityEstimator, Router
+    from cascade_components.certificate import Certificate
+    from cascade_components.certifying import calibration_split, certify
     from cascade_components.cre import read_cre_artifacts
     from cascade_components.cre_stats import read_cre_stats
     from cascade_components.encoders import Encoder, SentenceTransformerEncoder
@@ -39,6 +41,7 @@ _HOMES = {
     "Answer": "answers",
     "Cascade": "cascade",
     "CascadePolicy": "policy",
+    "Certificate": "certificate",
     "EarlyRelease": "trace",
     "EmbeddingHead": "quality.head",
     "Encoder": "encoders",
@@ -59,6 +62,8 @@ _HOMES = {
     "TokenPrice": "pricing",
     "Trace": "trace",
     "add_model": "fitting",
+    "calibration_split": "certifying",
+    "certify": "certifying",
     "evaluate": "evaluation",
     "explain": "explaining",
     "fit": "fitting",
@@ -85,6 +90,7 @@ __all__ = [
     "Answer",
     "Cascade",
     "CascadePolicy",
+    "Certificate",
     "EarlyRelease",
     "EmbeddingHead",
     "Encoder",
@@ -105,6 +111,8 @@ __all__ = [
     "TokenPrice",
     "Trace",
     "add_model",
+    "calibration_split",
+    "certify",
     "evaluate",
     "explain",
     "fit",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from cascade_components.arrays import Floats, nan_mean
 from cascade_components.cascade import QualityEstimator
+from cascade_components.certifying import calibration_split, certify, check_claim
 from cascade_components.cluster_count import best_cluster_count
 from cascade_components.clustering import QueryClusterer, coordinates, nearest
 from cascade_components.encoders import (
@@ -63,7 +65,9 @@ def fit(
         budget: Mean cost per query, in the metric's units; for both stages together ("sequential": Stage 1 alone).
         retention: Share of the strongest model's accuracy to keep.
         cost_weight: λ itself, in Eq. 2 units. At most one of the three; none means retention = 0.98.
-        confidence: Not available in this version.
+        confidence: With `retention`: ask for a certificate at this confidence, such as 0.95. Half of the queries are
+            then kept from fitting to test on, and the policy is the cheapest that passes, or always asks the strongest
+            model (see `certify`).
         strategy: "joint" plans both stages together; "sequential" is the procedure of arXiv 2606.27457.
         quality: "embedding" trains an `EmbeddingHead` for each model, "sequence" a `SequenceHead` (fetches the
             paper's checkpoint; wants a GPU), "margins" a `MarginEstimator` (needs token margins or log-probabilities
@@ -80,15 +84,19 @@ def fit(
         The policy, planned for the target.
 
     Raises:
-        ValueError: The outcomes or an argument are bad, or the target cannot be met.
+        ValueError: The outcomes or an argument are bad, or the target cannot be met; the message says what can.
 
     Example:
         >>> policy = fit("outcomes.jsonl.gz", retention=0.95)   # doctest: +SKIP
         >>> print(policy.describe())                            # doctest: +SKIP
     """
     target = _target(budget, retention, cost_weight)
-    _check(cost, strategy, quality, gate, clusters, confidence)
+    _check(cost, strategy, quality, gate, clusters)
     loaded = load_outcomes(outcomes)
+    held_out = None
+    if confidence is not None:
+        _check_confidence(target, confidence)
+        loaded, held_out = calibration_split(loaded, seed=seed)
     if len(loaded.models) < 2:
         msg = f"A cascade needs outcomes of at least two models, found {', '.join(loaded.models)}."
         raise ValueError(msg)
@@ -117,7 +125,7 @@ def fit(
     evidence = replace(evidence, scores=judged.scores).ordered()
     options, optimism = _options(evidence, cost, strategy)
     prices = {model: token_price(row for row in loaded if row.model == model) for model in loaded.models}
-    return CascadePolicy(
+    policy = CascadePolicy(
         encoder=cached,
         metric=cost,
         strategy=strategy,
@@ -135,6 +143,14 @@ def fit(
         gate=gate,
         optimism=optimism,
     )
+    if confidence is None or held_out is None:
+        return policy
+    certified, certificate = certify(
+        policy, held_out, retention=target.retention or 0.0, confidence=confidence, progress=progress
+    )
+    if not certificate.certified:
+        logging.getLogger(__name__).warning("%s", certificate)
+    return replace(certified, certificate=certificate)
 
 
 def add_model(policy: CascadePolicy, model: str, outcomes: Any, *, progress: bool = True) -> CascadePolicy:
@@ -201,7 +217,14 @@ def _target(budget: float | None, retention: float | None, cost_weight: float | 
     return Target(budget, retention, cost_weight)
 
 
-def _check(cost: str, strategy: str, quality: object, gate: str, clusters: object, confidence: float | None) -> None:
+def _check_confidence(target: Target, confidence: float) -> None:
+    if target.retention is None:
+        msg = f"confidence= certifies a retention, and the target is a {target}: give retention= with it, or neither."
+        raise ValueError(msg)
+    check_claim(target.retention, confidence)
+
+
+def _check(cost: str, strategy: str, quality: object, gate: str, clusters: object) -> None:
     allowed: list[tuple[str, object, tuple[object, ...]]] = [
         ("cost", cost, get_args(Metric)),
         ("strategy", strategy, get_args(Strategy)),
@@ -216,9 +239,6 @@ def _check(cost: str, strategy: str, quality: object, gate: str, clusters: objec
         if value not in values:
             msg = f"{name} must be one of {', '.join(map(str, values))}; found {value!r}."
             raise ValueError(msg)
-    if confidence is not None:
-        msg = "confidence= (a certificate for the retention) is not available in this version; leave it out."
-        raise ValueError(msg)
 
 
 def _is_module(found: object) -> bool:

@@ -18,7 +18,7 @@ from cascade_components.arrays import nan_mean
 from cascade_components.cascade import QualityEstimator
 from cascade_components.clustering import nearest
 from cascade_components.encoders import Encoder
-from cascade_components.planning import Planner, Target
+from cascade_components.planning import OperatingPoint, Planner, Target
 from cascade_components.policy_data import PolicyData
 from cascade_components.stickiness import Stay
 from cascade_components.trace import EarlyRelease, Plan, Route
@@ -146,7 +146,7 @@ class CascadePolicy(PolicyData):
         if steps == 0:
             return self
         point = points[len(points) - steps]
-        return replace(self, target=Target(cost_weight=point.cost_weight), point=point)
+        return self._moved(Target(cost_weight=point.cost_weight), point)
 
     # — other operating points, other pools —
 
@@ -164,7 +164,7 @@ class CascadePolicy(PolicyData):
             ValueError: Not exactly one is given, or it cannot be met; the message names what can be had.
         """
         target = Target(budget, retention, cost_weight)
-        return replace(self, target=target, point=self.planner.at(target))
+        return self._moved(target, self.planner.at(target))
 
     def remove_model(self, model: str) -> CascadePolicy:
         """The policy of the pool without a model: plans are solved again, nothing is refitted.
@@ -205,12 +205,16 @@ class CascadePolicy(PolicyData):
     def replanned(self, **changes: Any) -> CascadePolicy:
         """A copy with changes, its plan solved again for the same target."""
         changed = replace(self, **changes)
-        return replace(changed, point=changed.planner.at(self.target))
+        return changed._moved(self.target, changed.planner.at(self.target))
 
     def front(self) -> list[CascadePolicy]:
         """The policy at every operating point of its convex front, from the cheapest to the most accurate."""
         points = self.planner.front()
-        return [replace(self, target=Target(cost_weight=point.cost_weight), point=point) for point in points]
+        return [self._moved(Target(cost_weight=point.cost_weight), point) for point in points]
+
+    def _moved(self, target: Target, point: OperatingPoint) -> CascadePolicy:
+        """The policy at another operating point, for which a certificate does not hold."""
+        return replace(self, target=target, point=point, certificate=None)
 
     def _check_known(self, models: Any) -> None:
         unknown = sorted(set(models) - set(self.models))
@@ -258,9 +262,10 @@ class CascadePolicy(PolicyData):
         lines = [
             f"Cascade policy {self.fingerprint}: {', '.join(self.models)} (weakest first)",
             f"{self.strategy}, {self.target}; cost is {self.metric}",
-            f"expected on training data: accuracy {self.point.accuracy:.3f} ({retention:.1%} of {self.strongest}), "
+            f"expected: accuracy {self.point.accuracy:.3f} ({retention:.1%} of {self.strongest}), "
             f"cost {self.point.cost:.4g} ({self.point.cost / strongest:.0%}), cost weight {self.point.cost_weight:.3g}"
             + (f", optimality gap {self.point.gap:.2g}" if self.point.gap else ""),
+            *([] if self.certificate is None else str(self.certificate).splitlines()),
             "",
         ]
         plans = [str(plan) for plan in self.plans()]

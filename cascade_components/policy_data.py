@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cascade_components.arrays import Floats
+from cascade_components.certificate import Certificate
 from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
 from cascade_components.evidence import Evidence
 from cascade_components.optimism import NO_OPTIMISM, Optimism
@@ -64,6 +65,8 @@ class PolicyData:
     optimism: Optimism = NO_OPTIMISM
     """What the table promises too much. It is measured when a model is added; without a model, or at other prices,
     there is a little less to be lucky with, and it is taken as it was."""
+    certificate: Certificate | None = field(default=None, repr=False)
+    """That this operating point keeps its retention, where `fit` was asked for it."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -116,7 +119,9 @@ def groups(policy: PolicyData) -> dict[str, Arrays]:
 
 def save(policy: PolicyData, path: str | os.PathLike[str]) -> None:
     """Write the policy's folder."""
-    write_folder(path, facts(policy), groups(policy))
+    # It changes no decision, so it is no part of what the fingerprint is taken from.
+    certificate = {} if policy.certificate is None else {"certificate": policy.certificate.to_dict()}
+    write_folder(path, facts(policy) | certificate, groups(policy))
 
 
 def load(
@@ -146,6 +151,7 @@ def load(
         "factors": data["factors"],
         "seed": data["seed"],
         "gate": data["gate"],
+        "certificate": Certificate.from_dict(data["certificate"]) if "certificate" in data else None,
         "optimism": Optimism(**{name: tuple(values) for name, values in data["optimism"].items()}),
         # A policy from before there were rules has none.
         "releases": loader.releases(data.get("releases", {}), arrays.get("releases", {}), estimators),

@@ -141,7 +141,9 @@ class TestAddModel:
         ({"quality": "magic"}, "quality must be one of embedding, sequence, margins, None, an nn.Module, an object"),
         ({"clusters": 0}, "clusters must be one of auto, a positive int"),
         ({"clusters": 1000}, "1000 clusters need as many distinct queries; there are 300"),
-        ({"confidence": 0.95}, "not available in this version"),
+        ({"confidence": 1.5}, "confidence must lie between 0 and 1"),
+        ({"confidence": 0.95, "budget": 1.0}, "confidence= certifies a retention, and the target is a budget"),
+        ({"gate": "guess"}, "gate must be one of gain, error; found 'guess'"),
         ({"budget": 1e-9}, "the cheapest costs"),
         ({"encoder": lambda texts: np.zeros((1, 3))}, "must return finite vectors of shape"),
     ],
@@ -160,3 +162,29 @@ def test_a_cost_that_was_not_measured_is_named(rows):
     bare = [{k: v for k, v in row.items() if k != "cost_usd"} for row in rows]
     with pytest.raises(ValueError, match=r"No outcome of 'large' has cost_usd. Measured there: tpot_ms, e2el_ms"):
         cc.fit(bare, encoder=toy_encoder)
+
+
+class TestConfidence:
+    @pytest.fixture(scope="class")
+    def certified(self):
+        return cc.fit(make_rows(1600), encoder=toy_encoder, clusters=3, quality=None, retention=0.9, confidence=0.9)
+
+    def test_the_policy_carries_its_certificate(self, certified, tmp_path):
+        assert certified.certificate.certified
+        assert len(certified.evidence.query_ids) + certified.certificate.queries == 1600
+        assert str(certified.certificate).splitlines()[0] in certified.describe()
+        certified.save(tmp_path / "policy")
+        loaded = cc.CascadePolicy.load(tmp_path / "policy", encoder=toy_encoder)
+        assert loaded.certificate == certified.certificate
+
+    def test_it_holds_for_no_other_operating_point(self, certified):
+        assert certified.at(retention=0.9).certificate is None
+        assert certified.reprice({"small": 0.5}).certificate is None
+        assert certified.remove_model("medium").certificate is None
+
+    def test_what_cannot_be_certified_always_asks_the_strongest_and_says_so(self, caplog):
+        few = make_rows(100)
+        policy = cc.fit(few, encoder=toy_encoder, clusters=1, quality=None, retention=0.999, confidence=0.999)
+        assert not policy.certificate.certified
+        assert {plan.start for plan in policy.plans()} == {policy.strongest}
+        assert str(policy.certificate) in caplog.text

@@ -59,6 +59,9 @@ def fit(
     budget: Budget = None,
     retention: Retention = None,
     cost_weight: CostWeight = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="With --retention: certify it at this confidence, such as 0.95.")
+    ] = None,
     cost: Annotated[str, typer.Option(help="cost_usd, tpot_ms or e2el_ms.")] = "cost_usd",
     strategy: Annotated[str, typer.Option(help="joint, or sequential (the paper's).")] = "joint",
     seed: int = 0,
@@ -66,7 +69,7 @@ def fit(
     """Learn a policy from outcomes, save it and describe it."""
     import cascade_components as cc
 
-    arguments: dict[str, Any] = {"cost": cost, "strategy": strategy, "seed": seed}
+    arguments: dict[str, Any] = {"cost": cost, "strategy": strategy, "seed": seed, "confidence": confidence}
     policy = cc.fit(outcomes, budget=budget, retention=retention, cost_weight=cost_weight, **arguments)
     policy.save(out)
     typer.echo(policy.describe())
