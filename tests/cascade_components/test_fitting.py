@@ -164,11 +164,12 @@ def test_a_cost_that_was_not_measured_is_named(rows):
         cc.fit(bare, encoder=toy_encoder)
 
 
-class TestConfidence:
-    @pytest.fixture(scope="class")
-    def certified(self):
-        return cc.fit(make_rows(1600), encoder=toy_encoder, clusters=3, quality=None, retention=0.9, confidence=0.9)
+@pytest.fixture(scope="module")
+def certified():
+    return cc.fit(make_rows(1600), encoder=toy_encoder, clusters=3, quality=None, retention=0.9, confidence=0.9)
 
+
+class TestConfidence:
     def test_the_policy_carries_its_certificate(self, certified, tmp_path):
         assert certified.certificate.certified
         assert len(certified.evidence.query_ids) + certified.certificate.queries == 1600

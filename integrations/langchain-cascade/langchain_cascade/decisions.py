@@ -152,7 +152,8 @@ class CascadeDecisionModel(BaseDecisionModel):
             raise ValueError(msg)
         query = self.query(messages[:-1])
         read = query if query.strip() else whole_text(messages[:-1])
-        return float(gate_scores(self._estimator(model).predict_proba([read], [answer]), [answer])[0])
+        probability = self._estimator(model).predict_proba([read], [answer])
+        return max(0.0, float(gate_scores(probability, [answer])[0]))
 
     def _estimator(self, model: str) -> QualityEstimator:
         found = self.policy.estimator(model)
