@@ -122,11 +122,11 @@ class Planner:
                 raise ValueError(self._unreached(retention, front))
             # No choice made on these queries can be trusted that far; to make none can.
             return Choice(np.repeat(always, len(self.table.sizes)), 0.0)
-        promised = floor + self.optimism.at(min(reaching, key=lambda point: point.cost).cost_weight)
+        cheapest = min(reaching, key=lambda point: point.cost)
+        promised = floor + self.optimism.at(cheapest.cost_weight)
         choice = least_cost(self.table.accuracy, self._cost, self.table.weights, promised)
-        if choice is None:
-            raise ValueError(self._unreached(retention, front))
-        return choice
+        # One model for all promises nothing too much, and may reach the floor alone.
+        return choice or Choice(np.array(cheapest.options), 0.0)
 
     def front(self) -> list[OperatingPoint]:
         """Every operating point that some cost weight makes the best, from the cheapest to the most accurate."""

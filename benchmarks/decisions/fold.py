@@ -89,11 +89,12 @@ class Fold:
 
         Shapes (queries, models); NaN where there is no answer or no estimator.
         """
-        policy = self.fit()
+        policy = self.fit(gate="error")  # the scores of a gate that weighs the gain are no probabilities
         place = [policy.evidence.models.index(model) for model in self.train.models]
         row_of = {query_id: row for row, query_id in enumerate(policy.evidence.query_ids)}
         rows = [row_of[query_id] for query_id in self.train.ids]
-        return policy.evidence.scores[rows][:, place, 0], self.scored(policy, self.test)
+        # An answer that fails a check has a gate's score below every probability.
+        return np.maximum(0.0, policy.evidence.scores[rows][:, place, 0]), self.scored(policy, self.test)
 
     def scored(self, policy: cc.CascadePolicy, queries: Queries) -> Floats:
         """What a policy's estimators say of answers to queries that they have not seen."""
@@ -121,4 +122,4 @@ class Fold:
 
 def _no_early_release() -> AbstractContextManager[Any]:
     """Early release changes no replay; without the beginnings of answers to read, fits take half the time."""
-    return mock.patch("cascade_components.judging.CHECKPOINTS", (), create=True)
+    return mock.patch("cascade_components.releasing.CHECKPOINTS", (), create=True)

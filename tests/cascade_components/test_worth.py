@@ -56,5 +56,7 @@ def test_a_retention_is_planned_with_the_optimism_taken_off():
     bare = Planner(table, {}, "joint")
     honest = Planner(table, {}, "joint", measure_optimism(table, worth, bare.cost, bare.unit))
     assert honest.at(Target(retention=0.99)).cost >= bare.at(Target(retention=0.99)).cost
+    for retention in (0.9, 0.95, 0.98, 0.999):
+        assert honest.at(Target(retention=retention)).cost <= 6.0
     always = honest.at(Target(retention=1.0))
     assert always.accuracy >= honest.strongest_accuracy - 1e-9
