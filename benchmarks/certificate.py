@@ -1,7 +1,7 @@
 """Is the certificate true, and what does it cost? Violations and savings at 300, 1,000 and 5,000 calibration queries.
 
-    python benchmarks/certificate.py                                   # MMLU-Pro, ../shared/data/mmlu_pro.jsonl.gz
-    python benchmarks/certificate.py --source zeroeval --models gpt-4o-mini-2024-07-18 gpt-4o-2024-08-06
+    python benchmarks/certificate.py --data DIR                        # DIR/mmlu_pro.jsonl.gz
+    python benchmarks/certificate.py --data DIR --source zeroeval --models gpt-4o-mini-2024-07-18 gpt-4o-2024-08-06
 
 One policy is fitted on a part of the queries, and its front is replayed once on all others. They are the population:
 "drawn" calibration queries come from it with replacement, the retention of every plan is known, and a violation is a
@@ -37,7 +37,6 @@ from cascade_components.certificate import largest_capital, rejected_in_a_row
 from cascade_components.certifying import chain_of
 
 SIZES = (300, 1_000, 5_000)
-DATA = Path(__file__).parents[2] / "shared" / "data"
 VALUES_AT_A_TIME = 5_000_000
 
 Row = dict[str, str | int | float]
@@ -51,7 +50,7 @@ Test = Callable[[Floats, Floats, float, float], Verdicts]
 def main() -> None:
     """Fit, replay, draw, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of the source's file")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the source's file")
     parser.add_argument("--source", default="mmlu_pro")
     parser.add_argument("--models", nargs="+", default=["gemini-1.5-flash-002", "gemini-1.5-pro-002"])
     parser.add_argument("--fit-share", type=float, default=0.3, help="share of the queries to fit on")
