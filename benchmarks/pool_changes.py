@@ -5,8 +5,8 @@
 Start with three models, add a fourth from the outcomes of 50, 200 and all training queries, remove one, halve a
 price: the paper's claim (arXiv 2606.27457) is that none of this needs a refit, which clusters the queries anew and
 trains every estimator anew. Half of the queries train, the others test; intervals are 95 %, by paired bootstrap over
-test queries. Vectors are kept on disk (`--cache`), and no time is spent on encoding: "plans" is the seconds without training
-estimators, "all" the seconds with it. The sources are those of `benchmarks/decisions`.
+test queries. Vectors are kept on disk (`--cache`), and no time is spent on encoding: "plans" is the seconds without
+training estimators, "all" the seconds with it. The sources are those of `benchmarks/decisions`.
 """
 
 import argparse
