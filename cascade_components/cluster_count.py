@@ -10,7 +10,7 @@ from cascade_components.pool import shrink
 from cascade_components.smoothing import Neighbourhood
 
 CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-MIN_CLUSTER = 50
+MIN_CLUSTER = 80
 """Training queries per cluster below which a candidate is not tried: plans made for fewer are won by luck."""
 
 _FOLDS = 4

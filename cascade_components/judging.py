@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
@@ -24,6 +25,8 @@ from cascade_components.tables import OutcomeTable
 
 if TYPE_CHECKING:
     from torch import nn
+
+_log = logging.getLogger(__name__)
 
 MIN_ANSWERS = 40
 """Answers below which no quality estimator is trained for them."""
@@ -141,6 +144,12 @@ def judge_answers(
         encode_with_progress(encoder, texts, "answers", progress=progress)
     fresh = fresh_estimator(quality, encoder, strategy, seed, progress=progress)
     teaching = [answers for answers in found if answers.teaches]
+    if silent := [answers.name for answers in found if not answers.teaches]:
+        _log.warning(
+            "Never gated, for want of %d answers with their text, right ones and wrong ones: %s",
+            MIN_ANSWERS,
+            ", ".join(silent),
+        )
     with features_remembered():
         for answers, trained in _trained(teaching, fresh, seed, progress=progress):
             position = table.models.index(answers.name)
