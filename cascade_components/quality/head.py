@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cascade_components.answers import Answer
 from cascade_components.encoders import Encoder
 from cascade_components.quality.inputs import HeadInputs
+from cascade_components.quality.labels import checked_labels
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0)
 """Strengths of the L2 penalty that are tried, in answers' worth of loss."""
@@ -91,13 +92,10 @@ class EmbeddingHead(nn.Module):
         """Train on answers and what they were worth (0…1, shape (n,)).
 
         Raises:
-            ValueError: The lengths differ, or there are fewer than 10 answers.
+            ValueError: The lengths differ, there are fewer than 10 answers, or a label is outside 0…1.
         """
-        label = np.asarray(correct, np.float32)
-        if not len(queries) == len(answers) == len(label) or len(label) < 10:
-            msg = f"Training needs at least 10 queries, answers and labels, found {len(queries)}, {len(answers)}, "
-            raise ValueError(msg + f"{len(label)}.")
-        inputs, wanted = self.inputs.fit(queries, answers), torch.from_numpy(label)
+        label = checked_labels(queries, answers, correct)
+        inputs, wanted = self.inputs.fit(queries, answers), torch.from_numpy(label).float()
         self._build(inputs.shape[1])
         with _few_threads(inputs.numel()):
             penalty = self.chosen_penalty = self.penalty or self._best_penalty(inputs, wanted)
