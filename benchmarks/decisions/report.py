@@ -63,7 +63,8 @@ class Report:
         models = model_figures(result.ground)
         sheets = [one for one in (*_sheets(models, curves, asked, judged), _notes(result)) if one.rows]
         title = f"{result.source}: {len(result.ground.queries)} queries, {result.labels} training labels"
-        self._sections[title] = sheets if result.size is None else sheets[1:2]
+        documented = [one for one in sheets if not one.detail]
+        self._sections[title] = documented if result.size is None else documented[:1]
         console = Console(width=220)
         console.rule(title)
         for one in sheets:
@@ -162,10 +163,11 @@ def _sheets(models: Figures, curves: Figures, asked: Figures, judged: Figures) -
         for share in BUDGETS
         for figure, heading in (("realised/asked", "spent/asked"), ("retention", "kept"))
     }
-    yield sheet("Each model alone", models, _same("accuracy", "retention", "cost share"))
+    yield sheet("Each model alone", models, _same("accuracy", "retention", "cost share"), detail=True)
     yield sheet("Lowest cost along the curve that keeps so much of the strongest model's accuracy", curves, reached)
     yield sheet(f"That of {OURS} minus that of the others", others, reached | _same("AIQ"))
-    yield sheet("The curve as a whole", curves, {name: text for name, text in areas.items() if name in known})
+    measured = {name: text for name, text in areas.items() if name in known}
+    yield sheet("The curve as a whole", curves, measured, detail=True)
     yield sheet("Retention asked beforehand", asked, kept)
     yield sheet("Budget asked beforehand, as a share of always asking the strongest", asked, spent)
     yield sheet(
@@ -175,7 +177,7 @@ def _sheets(models: Figures, curves: Figures, asked: Figures, judged: Figures) -
 
 def _notes(result: Result) -> Sheet:
     rows = [(METHODS[name].title, sweep.note) for name, sweep in result.sweeps.items() if sweep.note]
-    return Sheet("What was chosen on the training part of each fold", ("", "chosen"), tuple(rows))
+    return Sheet("What was chosen on the training part of each fold", ("", "chosen"), tuple(rows), detail=True)
 
 
 def _learning_sheet(learned: Mapping[str, Mapping[int, Floats]], sizes: list[int]) -> Sheet:

@@ -17,6 +17,8 @@ class Sheet:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    detail: bool = False
+    """Left out of documents."""
 
     def rich(self) -> Table:
         """For the terminal."""
@@ -42,6 +44,7 @@ def sheet(
     first: str = "",
     shown: Callable[[float], str] | None = None,
     note: str = "",
+    detail: bool = False,
 ) -> Sheet:
     """A table of figures with their intervals.
 
@@ -52,6 +55,7 @@ def sheet(
         first: Heading of the rows' names.
         shown: Number → text; None: two to three decimals.
         note: What stands below.
+        detail: Leave it out of documents.
     """
     write = shown or number
     rows = []
@@ -59,7 +63,7 @@ def sheet(
         cells = [interval(row[figure], write) if figure in row else "" for figure in columns]
         if any(cells):
             rows.append((name, *cells))
-    return Sheet(title, (first, *columns.values()), tuple(rows), note)
+    return Sheet(title, (first, *columns.values()), tuple(rows), note, detail)
 
 
 def number(value: float) -> str:
