@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from cascade_components.arrays import Floats
 from cascade_components.certificate import Certificate
 from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
 from cascade_components.evidence import Evidence
+from cascade_components.facts import read_facts
 from cascade_components.optimism import NO_OPTIMISM, Optimism
 from cascade_components.options import OptionTable
 from cascade_components.outcomes import Metric
 from cascade_components.planning import OperatingPoint, Strategy, Target
+from cascade_components.policy_arrays import check_point, check_policy_arrays
+from cascade_components.policy_facts import PolicyFacts
 from cascade_components.pricing import TokenPrice
 from cascade_components.quality.calibrated import CalibratedEstimator
 from cascade_components.quality.release import ReleaseRule
@@ -27,7 +31,8 @@ from cascade_components.quality.saving import (
     release_arrays,
     release_facts,
 )
-from cascade_components.storage import Arrays, read_folder, write_folder
+from cascade_components.storage import Arrays, DamagedFileError, Stored, read_folder, write_folder
+from cascade_components.strict_json import canonical, parse_object
 
 if TYPE_CHECKING:
     from cascade_components.judging import Gate
@@ -118,10 +123,22 @@ def groups(policy: PolicyData) -> dict[str, Arrays]:
 
 
 def save(policy: PolicyData, path: str | os.PathLike[str]) -> None:
-    """Write the policy's folder."""
+    """Write the policy's folder.
+
+    Raises:
+        FileExistsError: Something else than a policy lies there.
+        ValueError: The policy could not be loaded again: it was changed by hand, say.
+    """
     # It changes no decision, so it is no part of what the fingerprint is taken from.
     certificate = {} if policy.certificate is None else {"certificate": policy.certificate.to_dict()}
-    write_folder(path, facts(policy) | certificate, groups(policy))
+    data, arrays = parse_object(canonical(facts(policy) | certificate)), groups(policy)
+    try:
+        files = {group: Path(path, f"{group}.safetensors") for group in arrays}
+        _check(Stored(Path(path), data, arrays, files))
+    except DamagedFileError as error:
+        msg = f"The policy cannot be saved, for it could not be loaded again: {error.file.name}: {error.what}."
+        raise ValueError(msg) from None
+    write_folder(path, data, arrays)
 
 
 def load(
@@ -129,33 +146,54 @@ def load(
     encoder: Encoder | None,
     quality: Given | Mapping[str, Given] | None,
 ) -> dict[str, Any]:
-    """Read a policy's folder into the fields of `PolicyData`."""
-    data, arrays = read_folder(path)
-    models = tuple(data["models"])
-    cached = CachedEncoder(_encoder(data["encoder"], encoder, path))
-    loader = EstimatorLoader(path, data["quality"], cached, quality)
-    estimators = loader.estimators(data["estimators"], arrays.get("quality", {}))
+    """Read a policy's folder into the fields of `PolicyData`, once everything in it has been checked.
+
+    Raises:
+        FileNotFoundError: There is no policy in this folder.
+        ValueError: A file is damaged, or was written by another version; or an encoder or estimator has to be given.
+            The message says which, and what to do.
+    """
+    stored = read_folder(path)
+    found, table, optimism = _check(stored)
+    # Numbers are taken as they were written, 6 or 6.0: the fingerprint tells them apart.
+    data, arrays = stored.facts, stored.arrays
+    cached = CachedEncoder(_encoder(found.encoder, encoder, path))
+    loader = EstimatorLoader(stored, found.quality, cached, arrays["clusters"]["centroids"].shape[1], quality)
+    estimators = loader.estimators(found.estimators)
     return {
         "encoder": cached,
-        "metric": data["metric"],
-        "strategy": data["strategy"],
+        "metric": found.metric,
+        "strategy": found.strategy,
         "target": Target(**data["target"]),
         "centroids": arrays["clusters"]["centroids"],
         "radius": arrays["clusters"]["radius"],
-        "evidence": Evidence(models=models, query_ids=tuple(data["query_ids"]), **arrays["evidence"]),
-        "table": OptionTable(models=models, **arrays["options"]),
+        "evidence": Evidence(models=table.models, query_ids=tuple(found.query_ids), **arrays["evidence"]),
+        "table": table,
         "estimators": estimators,
-        "quality": data["quality"],
+        "quality": found.quality,
         "prices": {model: TokenPrice(**price) for model, price in data["prices"].items()},
-        "point": OperatingPoint(**data["point"] | {"options": tuple(data["point"]["options"])}),
+        "point": OperatingPoint(**data["point"] | {"options": tuple(found.point.options)}),
         "factors": data["factors"],
-        "seed": data["seed"],
-        "gate": data["gate"],
-        "certificate": Certificate.from_dict(data["certificate"]) if "certificate" in data else None,
-        "optimism": Optimism(**{name: tuple(values) for name, values in data["optimism"].items()}),
-        # A policy from before there were rules has none.
-        "releases": loader.releases(data.get("releases", {}), arrays.get("releases", {}), estimators),
+        "seed": found.seed,
+        "gate": found.gate,
+        "certificate": None if found.certificate is None else Certificate.from_dict(data["certificate"]),
+        "optimism": optimism,
+        "releases": loader.releases(found.releases, estimators),
     }
+
+
+def _check(stored: Stored) -> tuple[PolicyFacts, OptionTable, Optimism]:
+    """Check all but the estimators.
+
+    Raises:
+        ValueError: Something is not as it must be.
+    """
+    found = read_facts(PolicyFacts, stored.facts, stored.index)
+    check_policy_arrays(stored, found)
+    table = OptionTable(models=tuple(found.models), **stored.arrays["options"])
+    optimism = Optimism(tuple(found.optimism.cost_weights), tuple(found.optimism.values))
+    check_point(stored.index, found, table, optimism)
+    return found, table, optimism
 
 
 def _arrays(record: Evidence | OptionTable) -> Arrays:

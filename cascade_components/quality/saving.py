@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from numpy.typing import NDArray
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from cascade_components.calibration import Calibrator
 from cascade_components.cascade import QualityEstimator
 from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
+from cascade_components.facts import read_facts
 from cascade_components.quality.calibrated import CalibratedEstimator, Rival
 from cascade_components.quality.release import ReleaseRule
-from cascade_components.storage import Arrays
+from cascade_components.quality.saved import CONFIGS, CalibratorFacts, EstimatorFacts, ReleaseFacts
+from cascade_components.quality.saved_arrays import check_reader, check_weights
+from cascade_components.storage import Arrays, DamagedFileError, Stored
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +34,9 @@ _HOMES = {
     "module": ("cascade_components.quality.module", "ModuleEstimator"),
 }
 
+
+_PANIC = "PanicException"
+"""Of a library written in Rust; it is no `Exception`."""
 
 _RIVAL = "rival of "
 """Before the names of the models whose gates weigh a rival."""
@@ -115,64 +121,109 @@ def release_arrays(
 
 @dataclass(frozen=True)
 class EstimatorLoader:
-    """Makes estimators of what was saved.
+    """Makes estimators of what was saved, once it has been checked. No code of it is run.
 
     Raises:
-        ValueError: What has to be given again was not given, or does not fit; the message says what to do.
+        ValueError: What has to be given again was not given, or does not fit; or a file is damaged. The message says
+            what to do.
     """
 
-    path: str | os.PathLike[str]
-    """Of the policy."""
+    stored: Stored
+    """The policy's folder."""
     quality: str | None
     """The policy's."""
     encoder: CachedEncoder
+    dim: int
+    """Of the encoder's vectors."""
     given: Given | Mapping[str, Given] | None
 
-    def estimators(self, facts: Mapping[str, Any], arrays: Arrays) -> dict[str, CalibratedEstimator]:
+    def estimators(self, facts: Mapping[str, EstimatorFacts]) -> dict[str, CalibratedEstimator]:
         """Model → its estimator."""
-        return {model: self._calibrated(found, arrays, model, model) for model, found in facts.items()}
+        rivals = {f"{_RIVAL}{model}" for model, found in facts.items() if found.rival is not None}
+        arrays = self._arrays("quality", {*facts, *rivals})
+        place = "estimators."
+        return {model: self._calibrated(found, arrays, model, model, place) for model, found in facts.items()}
 
     def releases(
-        self, facts: Mapping[str, Any], arrays: Arrays, whole: Mapping[str, CalibratedEstimator]
+        self, facts: Mapping[str, ReleaseFacts], whole: Mapping[str, CalibratedEstimator]
     ) -> dict[str, ReleaseRule]:
         """Model → its rule of early release."""
+        arrays = self._arrays(
+            "releases", {f"{words}/{model}" for model, rule in facts.items() for words in rule.readers}
+        )
         rules = {}
         for model, rule in facts.items():
+            place = f"releases.{model}.readers."
             readers = {
-                int(words): CalibratedEstimator(whole[model].estimator, _calibrator(found["calibrator"]))
-                if found["config"] is None
-                else self._calibrated(found, arrays, f"{words}/{model}", model)
-                for words, found in rule["readers"].items()
+                int(words): CalibratedEstimator(whole[model].estimator, _calibrator(found.calibrator))
+                if found.config is None
+                else self._calibrated(found, arrays, f"{words}/{model}", model, place)
+                for words, found in rule.readers.items()
             }
-            rules[model] = ReleaseRule(tuple(rule["gates"]), tuple(rule["bars"]), readers)
+            rules[model] = ReleaseRule(tuple(rule.gates), tuple(rule.bars), readers)
         return rules
 
-    def _calibrated(self, facts: Mapping[str, Any], arrays: Arrays, name: str, model: str) -> CalibratedEstimator:
-        kind, config, rival = facts.get("kind", self.quality), facts["config"], facts.get("rival")
-        estimator = self._estimator(str(kind), config, _own(arrays, name), model)
+    def _calibrated(
+        self, facts: EstimatorFacts, arrays: _Group, name: str, model: str, place: str
+    ) -> CalibratedEstimator:
+        estimator = self._estimator(facts.kind or str(self.quality), facts.config, arrays, name, model, place)
         weighed = None
-        if rival is not None:
-            against = self._estimator("embedding", rival["config"], _own(arrays, f"{_RIVAL}{name}"), model)
-            weighed = Rival(against, rival["weight"], rival["mean"])
-        return CalibratedEstimator(estimator, _calibrator(facts["calibrator"]), weighed)
+        if facts.rival is not None:
+            against = self._estimator("embedding", facts.rival.config, arrays, f"{_RIVAL}{name}", model, place)
+            weighed = Rival(against, facts.rival.weight, facts.rival.mean)
+        return CalibratedEstimator(estimator, _calibrator(facts.calibrator), weighed)
 
-    def _estimator(self, kind: str, config: Any, arrays: Arrays, model: str) -> QualityEstimator:
+    def _estimator(self, kind: str, config: Any, arrays: _Group, name: str, model: str, place: str) -> QualityEstimator:
         if kind == "foreign":
             given = self._given(model, "an estimator of your own", "that estimator")
             if not hasattr(given, "predict_proba"):
-                msg = f"quality= must be what {self.path} was fitted with, with predict_proba; found {given!r}."
-                raise ValueError(msg)
+                # Not the object itself: it may show its key.
+                msg = f"quality= must be what {self.path} was fitted with, with predict_proba; found a "
+                raise ValueError(f"{msg}{type(given).__name__}.")
             return cast(QualityEstimator, given)
-        if kind not in _HOMES:
-            msg = f"{self.path} holds an estimator of kind {kind!r}, which this version cannot read; upgrade."
-            raise ValueError(msg)
-        module, name = _HOMES[kind]
-        home: Any = getattr(importlib.import_module(module), name)
-        if kind == "module":
-            network = self._given(model, "a network of your own; its weights are saved, its code is not", "that module")
-            network = getattr(network, "module", network) if isinstance(network, home) else network
-            return cast(QualityEstimator, home.from_arrays(config, arrays, self.encoder, network))
-        return cast(QualityEstimator, home.from_arrays(config, arrays, self.encoder))
+        field = f"{place}{name}"
+        if kind not in _HOMES or not isinstance(config, dict):
+            raise DamagedFileError(
+                self.stored.index, f"{field} must be an estimator with its config, found the kind {kind}"
+            )
+        read_facts(CONFIGS[kind], config, self.stored.index, f"{field}.config")
+        own = arrays.of(name)
+        module, home_name = _HOMES[kind]
+        try:
+            check_weights(kind, config, own, name=name, dim=self.dim, file=arrays.file)
+            home: Any = getattr(importlib.import_module(module), home_name)
+            if kind != "module":
+                made = home.from_arrays(config, own, self.encoder)
+                if kind == "sequence":
+                    check_reader(made, name=name, file=arrays.file)
+                return cast(QualityEstimator, made)
+        except (DamagedFileError, ImportError):
+            raise
+        except BaseException as error:  # whatever a library makes of such data
+            if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+                raise
+            what = f"nothing can be made of {name} ({type(error).__name__}: {error})"
+            raise DamagedFileError(arrays.file, what) from error
+        network = self._given(model, "a network of your own; its weights are saved, its code is not", "that module")
+        network = getattr(network, "module", network) if isinstance(network, home) else network
+        try:
+            return cast(QualityEstimator, home.from_arrays(config, own, self.encoder, network))
+        except ValueError as error:
+            msg = f"{self.path} holds another network for {model}: {error}"
+            raise ValueError(msg) from error
+
+    def _arrays(self, group: str, owners: Set[str]) -> _Group:
+        file = self.stored.files.get(group, self.stored.folder / f"{group}.safetensors")
+        found = _Group(file, self.stored.arrays.get(group, {}))
+        for key in found.arrays:
+            if key.rpartition("/")[0] not in owners:
+                raise DamagedFileError(file, f"it has {key!r}, which belongs to no estimator")
+        return found
+
+    @property
+    def path(self) -> Path:
+        """Of the policy."""
+        return self.stored.folder
 
     def _given(self, model: str, what: str, wanted: str) -> Any:
         if self.given is None:
@@ -186,10 +237,17 @@ class EstimatorLoader:
         return self.given[model]
 
 
-def _own(arrays: Arrays, name: str) -> Arrays:
-    """The arrays of one estimator, by their names in it."""
-    split = {key: key.rsplit("/", 1) for key in arrays}
-    return {last: arrays[key] for key, (first, last) in split.items() if first == name}
+@dataclass(frozen=True)
+class _Group:
+    """The arrays of a file."""
+
+    file: Path
+    arrays: Arrays
+
+    def of(self, name: str) -> Arrays:
+        """Those of one estimator, by their names in it."""
+        split = {key: key.rpartition("/") for key in self.arrays}
+        return {last: self.arrays[key] for key, (first, _, last) in split.items() if first == name}
 
 
 def _shared(reader: CalibratedEstimator, whole: CalibratedEstimator | None) -> bool:
@@ -204,8 +262,8 @@ def _same(one: Encoder, other: Encoder) -> bool:
     return bare is other_bare
 
 
-def _calibrator(data: Mapping[str, Any]) -> Calibrator:
-    platt, knots = data["platt"], data["knots"]
+def _calibrator(facts: CalibratorFacts) -> Calibrator:
+    platt, knots = facts.platt, facts.knots
     return Calibrator(
         platt=None if platt is None else (platt[0], platt[1]),
         knots=None if knots is None else (tuple(knots[0]), tuple(knots[1])),
