@@ -88,7 +88,7 @@ def test_it_goes_on_where_it_stopped_and_asks_nothing_twice(tmp_path):
 
 def test_a_model_that_fails_is_no_wrong_answer(tmp_path):
     path = tmp_path / "o.jsonl"
-    with pytest.raises(RuntimeError, match=r"small failed at question 'q2' \(TimeoutError: too slow\)"):
+    with pytest.raises(RuntimeError, match=r"small failed at question 'q2' \(TimeoutError\)"):
         run(path, models={"small": Echo(fails_at="What is 2?")})
     assert len(path.read_text().splitlines()) == 2
     assert len(run(path, models={"small": Echo()})) == 4

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk
 
-from langchain_cascade.answers import answer_of
+from cascade_components.failures import told
+from langchain_cascade.captures.measuring import measure
 
 
 class CaptureQuestion(Protocol):
@@ -114,36 +113,29 @@ def _kept(file: Path, texts: Mapping[str, str]) -> dict[tuple[str, str], dict[st
 def _ask(
     model: BaseChatModel, name: str, question: Q, grade: Callable[[Q, str], float | bool], price: Any
 ) -> dict[str, Any]:
-    started = time.perf_counter()
-    first, whole = None, None
     try:
-        for chunk in model.stream(question.text):
-            if first is None and (chunk.text or getattr(chunk, "tool_call_chunks", None)):
-                first = time.perf_counter()
-            whole = chunk if whole is None else whole + chunk
+        found = measure(model, question.text, name)
     except Exception as error:  # whatever a provider raises: told with its place, never recorded as a wrong answer
-        msg = f"{name} failed at question {question.id!r} ({type(error).__name__}: {error}); captured answers are kept."
+        msg = f"{name} failed at question {question.id!r} ({told(error)}); captured answers are kept."
         raise RuntimeError(msg) from error
-    ended = time.perf_counter()
-    message = whole if isinstance(whole, AIMessageChunk) else AIMessage("")
-    answer, usage = answer_of(message, name), message.usage_metadata
-    ttft, e2el = 1000 * ((first or ended) - started), 1000 * (ended - started)
-    tokens = answer.output_tokens
+    cost = None
+    if price and found.input_tokens is not None and found.output_tokens is not None:
+        cost = found.input_tokens * price[0] + found.output_tokens * price[1]
     row = {
         "query_id": question.id,
         "query": question.text,
         "model": name,
-        "output": answer.text,
-        "correct": float(grade(question, answer.text)),
-        "input_tokens": usage["input_tokens"] if usage else None,
-        "output_tokens": tokens,
-        "ttft_ms": round(ttft, 3),
-        "tpot_ms": None if tokens is None else round((e2el - ttft) / max(1, tokens - 1), 3),
-        "e2el_ms": round(e2el, 3),
-        "cost_usd": usage["input_tokens"] * price[0] + usage["output_tokens"] * price[1] if usage and price else None,
-        "finish_reason": answer.finish_reason,
-        "token_logprobs": answer.token_logprobs,
-        "token_margins": answer.token_margins,
+        "output": found.output,
+        "correct": float(grade(question, found.output)),
+        "input_tokens": found.input_tokens,
+        "output_tokens": found.output_tokens,
+        "ttft_ms": found.ttft_ms,
+        "tpot_ms": found.tpot_ms,
+        "e2el_ms": found.e2el_ms,
+        "cost_usd": cost,
+        "finish_reason": found.finish_reason,
+        "token_logprobs": found.token_logprobs,
+        "token_margins": found.token_margins,
         "run": 0,
         "task": getattr(question, "family", None),
     }
