@@ -29,6 +29,18 @@ class Evidence:
     """What gates compare with their thresholds, by an estimator that had not seen the answer."""
     coordinates: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     """Place of each query among the clusters, shape (queries, dim); without dimensions: not known."""
+    distances: Floats = field(default_factory=lambda: np.zeros(0))
+    """Euclidean distance of each query to the nearest centroid, as far as one that was not fitted on would be, shape
+    (queries,)."""
+    p_correct: Floats = field(default_factory=lambda: np.zeros(0))
+    """P(correct) of each answer as traces tell it, by an estimator that had not seen the answer: `scores` without what
+    gates add to it."""
+
+    def __post_init__(self) -> None:
+        # What was not given is not known.
+        for name, shape in (("distances", self.labels.shape), ("p_correct", self.scores.shape)):
+            if not getattr(self, name).size:
+                object.__setattr__(self, name, np.full(shape, np.nan))
 
     @property
     def clusters(self) -> int:
@@ -63,6 +75,8 @@ class Evidence:
             self.output_tokens[:, at],
             self.scores[:, at],
             self.coordinates,
+            self.distances,
+            self.p_correct[:, at],
         )
 
     def joined(self, other: Evidence) -> Evidence:
@@ -79,11 +93,39 @@ class Evidence:
             whole[rows, -1, : new.shape[2]] = new[:, 0]
             return whole
 
-        names = ("correct", "cost", "output_tokens", "scores")
+        names = ("correct", "cost", "output_tokens", "scores", "p_correct")
         return Evidence(
             models=(*self.models, *other.models),
             query_ids=tuple(at),
             labels=np.concatenate([self.labels, other.labels[added]]),
             coordinates=np.concatenate([self.coordinates, other.coordinates[added]]),
+            distances=np.concatenate([self.distances, other.distances[added]]),
             **{name: both(getattr(self, name), getattr(other, name)) for name in names},
         )
+
+
+def left_out_distances(points: Floats, centroids: Floats, labels: Labels) -> Floats:
+    """Distance of each point to its nearest centroid, had it not been there when the centroids were found.
+
+    A centroid is the mean of its points, so each of them pulls it near: of n points, one is n/(n − 1) times as far from
+    the mean of the others. Queries that come later pull nothing, and lie as far away as these distances say.
+
+    Args:
+        points: Shape (n, dim).
+        centroids: The mean of each cluster's points, shape (clusters, dim).
+        labels: Cluster of each point, shape (n,).
+
+    Returns:
+        Shape (n,).
+
+    Example:
+        >>> left_out_distances(np.array([[0.0], [2.0], [9.0]]), np.array([[1.0], [9.0]]), np.array([0, 0, 1])).tolist()
+        [2.0, 2.0, 8.0]
+    """
+    sizes = np.bincount(labels, minlength=len(centroids))[labels]
+    squared = (points**2).sum(1)[:, None] - 2 * points @ centroids.T + (centroids**2).sum(1)
+    distances = np.sqrt(np.maximum(0.0, squared))
+    own = np.arange(len(points)), labels
+    # The only point of a cluster would have found none there.
+    distances[own] = np.where(sizes > 1, distances[own] * sizes / np.maximum(1, sizes - 1), np.inf)
+    return np.asarray(distances.min(1))
