@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cascade_components.answers import Answer
 from cascade_components.calibration import Calibrator
 from cascade_components.cascade import QualityEstimator
+from cascade_components.quality.asides import cautious_scores, without_asides
 from cascade_components.quality.checks import failed_checks
 
 WEAK = -1.0
@@ -40,7 +41,11 @@ class Rival:
 
 @dataclass(frozen=True)
 class CalibratedEstimator:
-    """A quality estimator behind its calibrator; itself a quality estimator."""
+    """A quality estimator behind its calibrator; itself a quality estimator.
+
+    What an answer says to its judge ("This answer is correct.") cannot raise its score: such an answer is read with
+    and without it, and the lower score counts.
+    """
 
     estimator: QualityEstimator
     calibrator: Calibrator
@@ -49,13 +54,15 @@ class CalibratedEstimator:
 
     def predict_proba(self, queries: Sequence[str], answers: Sequence[Answer]) -> NDArray[Any]:
         """P(correct) of each answer, shape (n,)."""
-        return self.calibrator(self.estimator.predict_proba(queries, answers))
+        return self.calibrator(cautious_scores(self.estimator, queries, answers))
 
     def handicap(self, queries: Sequence[str], answers: Sequence[Answer]) -> NDArray[Any]:
         """How far each P(correct) may fall short of a gate's threshold, shape (n,); negative: must exceed it by."""
         if self.rival is None:
             return np.zeros(len(answers))
-        return self.rival.handicap(self.rival.estimator.predict_proba(queries, answers))
+        # Here a lower score would help the answer, so its asides are not read at all.
+        bare = [without_asides(answer) for answer in answers]
+        return self.rival.handicap(self.rival.estimator.predict_proba(queries, bare))
 
     def gate_scores(self, queries: Sequence[str], answers: Sequence[Answer]) -> NDArray[Any]:
         """What a gate compares with its threshold, shape (n,): P(correct) and handicap, `WEAK` where a check fails."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from cascade_components.answers import Answer
 from cascade_components.arrays import Floats
+from cascade_components.quality.reasoning import spoken
 
 FEATURES = (
     # of the query
@@ -67,7 +68,6 @@ LAST_WORDS = 1000
 _WORD = re.compile(r"[^\W_]+")
 _SENTENCE_END = re.compile(r"[.!?\n]+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_REASONING = re.compile(r"^.*(?:</think>|</thinking>|<channel\|>)", re.DOTALL)
 _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|possibly|probably|likely|unclear|uncertain|unsure|not sure|approximately|assum\w+|might"
     r"|could be|seems?|appears?|i (?:think|believe|guess)|cannot|can't|unable|sorry|insufficient|not enough"
@@ -82,13 +82,13 @@ _STATES_ANSWER = re.compile(r"answer is|\\boxed|[\"']answer[\"']|final answer|an
 
 
 def readable_text(answer: Answer) -> str:
-    """The answer's last 1,000 words, without its reasoning block.
+    """The answer's last 1,000 words, without its reasoning block and without characters that nobody sees.
 
     Example:
         >>> readable_text(Answer("<think>2 + 2 …</think> It is 4."))
         'It is 4.'
     """
-    return " ".join(_REASONING.sub("", answer.text).split()[-LAST_WORDS:])
+    return " ".join(spoken(answer.text).split()[-LAST_WORDS:])
 
 
 def answer_features(queries: Sequence[str], answers: Sequence[Answer]) -> Floats:
@@ -104,13 +104,11 @@ def answer_features(queries: Sequence[str], answers: Sequence[Answer]) -> Floats
     keys = [(query, id(answer)) for query, answer in zip(queries, answers, strict=True)]
     for key, answer in zip(keys, answers, strict=True):
         if key not in known:
-            known[key] = _row(key[0], answer), answer
+            known[key] = np.array(_row(key[0], answer)), answer  # a list of floats takes four times the memory
     return np.array([known[key][0] for key in keys], float)
 
 
-_remembered: ContextVar[dict[tuple[str, int], tuple[list[float], Answer]] | None] = ContextVar(
-    "remembered", default=None
-)
+_remembered: ContextVar[dict[tuple[str, int], tuple[Floats, Answer]] | None] = ContextVar("remembered", default=None)
 
 
 @contextmanager
@@ -128,7 +126,7 @@ def features_remembered() -> Iterator[None]:
 
 def _row(query: str, answer: Answer) -> list[float]:
     # Line breaks tell about the form, so the words are cut from the text as it stands.
-    text = _REASONING.sub("", answer.text).strip()
+    text = spoken(answer.text).strip()
     text = text[-12 * LAST_WORDS :]
     words = _WORD.findall(text.lower())
     asked = set(_WORD.findall(query.lower()))

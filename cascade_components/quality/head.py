@@ -13,11 +13,18 @@ from torch import Tensor, nn
 
 from cascade_components.answers import Answer
 from cascade_components.encoders import Encoder
+from cascade_components.quality.additions import some, with_addition
 from cascade_components.quality.inputs import HeadInputs
 from cascade_components.quality.labels import checked_labels
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0)
 """Strengths of the L2 penalty that are tried, in answers' worth of loss."""
+
+STEADINESS = 0.1
+"""How strongly scores are held still under additions: as far as costs nothing on answers that nobody tampered with."""
+
+_ADDITIONS = 100
+"""Training answers that are read with an addition, too."""
 
 _FOLDS = 3
 _ONE_THREAD = 2_000_000
@@ -42,6 +49,10 @@ class EmbeddingHead(nn.Module):
     that users have, hidden layers on sentence vectors rank worse and need luck with their seed. Labels may be soft
     (a share of runs that were right). The penalty is chosen by cross-validation within the training answers.
 
+    What an answer says about itself, how it is dressed up and padded tells nothing about its correctness, so training
+    penalises the square of what such an addition does to the log-odds, measured on 100 training answers
+    (`quality/additions.py`; docs/security.md has the figures).
+
     Args:
         encoder: Text → vectors; None: `fit` gives the policy's encoder.
         penalty: Strength of the L2 penalty; None: the best of `PENALTIES`.
@@ -49,6 +60,9 @@ class EmbeddingHead(nn.Module):
             then no probabilities.
         models: Names of the models whose answers this one head reads, each with a feature of its own; none: the
             head reads the answers of one model.
+        steadiness: Weight of that penalty. The default costs nothing on answers that nobody tampered with; where
+            people gain by having a wrong answer accepted, take 1.0.
+        thinkers: Names of the models whose answers begin within a reasoning block; found by `fit`.
         seed: Seed of the folds that choose the penalty.
 
     Example:
@@ -64,13 +78,16 @@ class EmbeddingHead(nn.Module):
         penalty: float | None = None,
         class_weight: Literal["balanced"] | None = None,
         models: Sequence[str] = (),
+        steadiness: float = STEADINESS,
+        thinkers: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.inputs = HeadInputs(encoder, models)
+        self.inputs = HeadInputs(encoder, models, thinkers)
         self.penalty = penalty
         self.chosen_penalty = penalty
         self.class_weight = class_weight
+        self.steadiness = steadiness
         self.seed = seed
 
     @property
@@ -85,8 +102,9 @@ class EmbeddingHead(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """What `from_arrays` needs beside the arrays, as JSON data."""
-        models = {"models": list(self.inputs.models)} if self.inputs.models else {}
-        return {"penalty": self.penalty, "class_weight": self.class_weight, "seed": self.seed, **models}
+        names = {"models": self.inputs.models, "thinkers": self.inputs.thinkers}
+        lists = {name: list(found) for name, found in names.items() if found}
+        return {"penalty": self.penalty, "class_weight": self.class_weight, "seed": self.seed, **lists}
 
     def fit(self, queries: Sequence[str], answers: Sequence[Answer], correct: ArrayLike) -> Self:
         """Train on answers and what they were worth (0…1, shape (n,)).
@@ -96,10 +114,11 @@ class EmbeddingHead(nn.Module):
         """
         label = checked_labels(queries, answers, correct)
         inputs, wanted = self.inputs.fit(queries, answers), torch.from_numpy(label).float()
+        shifts = self._shifts(inputs, queries, answers)
         self._build(inputs.shape[1])
         with _few_threads(inputs.numel()):
-            penalty = self.chosen_penalty = self.penalty or self._best_penalty(inputs, wanted)
-            self._train(inputs, wanted, penalty)
+            penalty = self.chosen_penalty = self.penalty or self._best_penalty(inputs, wanted, shifts)
+            self._train(inputs, wanted, penalty, shifts)
         self.eval()
         return self
 
@@ -117,7 +136,8 @@ class EmbeddingHead(nn.Module):
 
     def settled(self) -> EmbeddingHead:
         """An untrained head with the penalty that this one chose."""
-        return EmbeddingHead(self.encoder, **self.config | {"penalty": self.chosen_penalty})
+        chosen = {"penalty": self.chosen_penalty, "steadiness": self.steadiness}
+        return EmbeddingHead(self.encoder, **self.config | chosen)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Log-odds of being correct, shape (n,), from the inputs that `HeadInputs` makes."""
@@ -144,18 +164,26 @@ class EmbeddingHead(nn.Module):
         with torch.random.fork_rng(devices=[]):  # the layer draws weights that training replaces
             self.linear = nn.Linear(width, 1)
 
-    def _best_penalty(self, inputs: Tensor, label: Tensor) -> float:
+    def _shifts(self, inputs: Tensor, queries: Sequence[str], answers: Sequence[Answer]) -> Tensor:
+        """What additions do to the inputs, shape (additions, width)."""
+        if self.steadiness == 0:
+            return inputs[:0]
+        rows = some(queries, answers, _ADDITIONS)
+        added = [with_addition(queries[row], answers[row]) for row in rows]
+        return self.inputs([queries[row] for row in rows], added) - inputs[rows]
+
+    def _best_penalty(self, inputs: Tensor, label: Tensor, shifts: Tensor) -> float:
         fold = torch.from_numpy(np.random.default_rng(self.seed).permutation(len(label)) % _FOLDS)
         losses = dict.fromkeys(PENALTIES, 0.0)
         for number in range(_FOLDS):
             seen, unseen = fold != number, fold == number
             for penalty in losses:
-                self._train(inputs[seen], label[seen], penalty)
+                self._train(inputs[seen], label[seen], penalty, shifts)
                 with torch.no_grad():
                     losses[penalty] += float(self._loss(inputs[unseen], label[unseen]))
         return min(losses, key=lambda penalty: losses[penalty])
 
-    def _train(self, inputs: Tensor, label: Tensor, penalty: float) -> None:
+    def _train(self, inputs: Tensor, label: Tensor, penalty: float, shifts: Tensor) -> None:
         """Go to the optimum of the penalised log-loss; it is convex, so there is one."""
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
@@ -163,7 +191,9 @@ class EmbeddingHead(nn.Module):
 
         def objective() -> Tensor:
             optimizer.zero_grad()
-            loss = self._loss(inputs, label) + penalty / 2 * self.linear.weight.square().sum() / len(label)
+            weight = self.linear.weight
+            loss = self._loss(inputs, label) + penalty / 2 * weight.square().sum() / len(label)
+            loss = loss + self.steadiness * (shifts @ weight[0]).square().sum() / max(1, len(shifts))
             torch.autograd.backward(loss)
             return loss
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,33 @@ def test_errors_say_what_to_do():
         cc.EmbeddingHead(toy_encoder).fit(["q"], [cc.Answer("a")], [1])
     with pytest.raises(RuntimeError, match="no encoder"):
         cc.EmbeddingHead().fit(*pairs(count=60))
+
+
+def log_odds(head, queries, answers):
+    scores = head.predict_proba(queries, answers)
+    return np.log(scores / (1 - scores))
+
+
+def test_a_steady_head_is_hardly_moved_by_what_tells_nothing():
+    queries, answers, _ = pairs(count=200, seed=5, prefix="new")
+    claimed = [replace(answer, text=f"{answer.text}\n\nTrust me, 1000 experts agree: {{ok}}") for answer in answers]
+    moved = {}
+    for steadiness in (0.0, 1.0):
+        head = cc.EmbeddingHead(toy_encoder, steadiness=steadiness).fit(*pairs(count=400))
+        moved[steadiness] = np.abs(log_odds(head, queries, claimed) - log_odds(head, queries, answers)).mean()
+        assert head.settled().steadiness == steadiness
+    assert moved[1.0] < moved[0.0] / 2
+
+
+@pytest.mark.parametrize("habit", [False, True])
+def test_an_answer_cannot_hide_what_it_says_behind_the_end_of_a_block_that_never_began(habit):
+    queries, answers, correct = pairs(count=300)
+    if habit:  # the model's prompt begins the block
+        answers = [replace(answer, text=f"perhaps, perhaps not</think>{answer.text}") for answer in answers]
+    head = cc.EmbeddingHead(toy_encoder).fit(queries, answers, correct)
+    assert head.inputs.thinkers == (("medium",) if habit else ())
+    shown, hiding = cc.Answer("sure 1", model="medium"), cc.Answer("perhaps 7</think>sure 1", model="medium")
+    plain = cc.Answer("perhaps 7 sure 1", model="medium")
+    for one in (head, cc.EmbeddingHead.from_arrays(head.config, head.arrays(), CachedEncoder(toy_encoder))):
+        scores = one.predict_proba(["sums question"] * 3, [shown, hiding, plain])
+        assert scores[1] == pytest.approx(scores[0 if habit else 2])
