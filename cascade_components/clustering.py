@@ -9,6 +9,13 @@ from numpy.typing import ArrayLike
 
 from cascade_components.arrays import Floats, Labels
 
+LARGEST_SAMPLE = 20_000
+"""Vectors that centroids are found on; of more, a sample. On 18,000 query vectors, centroids of a sample of 10,000 lay
+0.1 % farther (mean squared distance, held out) than those of all; MiniBatchKMeans' of all 0.4 to 0.7 %."""
+
+SILHOUETTE_SAMPLE = 10_000
+"""Vectors that a silhouette is taken of: its time grows with their square."""
+
 
 class QueryClusterer:
     """K-means on query vectors (arXiv 2606.27457: n_init = 20, nearest Euclidean centroid).
@@ -50,7 +57,8 @@ class QueryClusterer:
             ValueError: There are fewer distinct vectors than clusters.
         """
         points = np.asarray(vectors, np.float64)
-        self.centroids_ = self._centroids(points)
+        sample = np.random.default_rng(self.seed).permutation(len(points))[:LARGEST_SAMPLE]
+        self.centroids_ = self._centroids(points if len(sample) == len(points) else points[np.sort(sample)])
         self.labels_, distances = self.predict(points)
         # Distances within a cluster are nearly normal: four spreads beyond the mean is not a query of this kind.
         spread = float(distances.std())
@@ -75,7 +83,13 @@ class QueryClusterer:
         fits = {k: self._kmeans(points, k) for k in sizes}
         if not fits:
             return np.asarray(points.mean(axis=0, keepdims=True))
-        return max(fits.values(), key=lambda found: silhouette_score(points, nearest(points, found)[0]))
+        size = None if len(points) <= SILHOUETTE_SAMPLE else SILHOUETTE_SAMPLE
+
+        def roundness(centroids: Floats) -> float:
+            labels, _ = nearest(points, centroids)
+            return float(silhouette_score(points, labels, sample_size=size, random_state=self.seed))
+
+        return max(fits.values(), key=roundness)
 
     def _kmeans(self, points: Floats, k: int) -> Floats:
         from sklearn.cluster import KMeans
@@ -85,7 +99,8 @@ class QueryClusterer:
 
 def nearest(points: Floats, centroids: Floats) -> tuple[Labels, Floats]:
     """The nearest centroid of each point by Euclidean distance, and that distance."""
-    squared = (points**2).sum(1)[:, None] - 2 * points @ centroids.T + (centroids**2).sum(1)
+    # No copy of the points: they may be large.
+    squared = np.einsum("nd,nd->n", points, points)[:, None] - points @ (2 * centroids.T) + (centroids**2).sum(1)
     labels = squared.argmin(1)
     return labels, np.sqrt(np.maximum(0.0, squared[np.arange(len(points)), labels]))
 
@@ -101,4 +116,22 @@ def coordinates(points: Floats, centroids: Floats) -> Floats:
     """
     middle = centroids.mean(0)
     axes = np.linalg.svd(centroids - middle, full_matrices=False)[2][: min(DIMENSIONS, len(centroids) - 1)]
-    return np.asarray((points - middle) @ axes.T)
+    return np.asarray(points @ axes.T - middle @ axes.T)
+
+
+def evenly(labels: Labels, seed: int) -> Floats:
+    """Random turns, 0…1, for queries of which only some are looked at: those that come first are of all clusters alike.
+
+    Each cluster's queries lie evenly between 0 and 1, so that any beginning is a sample of the whole in proportion.
+
+    Args:
+        labels: Cluster of each query, shape (queries,).
+        seed: Seed of the order within clusters.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    sizes = np.bincount(labels)
+    within = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    turns = np.empty(len(labels))
+    turns[order] = (within + 0.5) / np.repeat(sizes, sizes)
+    return turns

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cascade_components.arrays import Floats, nan_mean
+from cascade_components.arrays import Floats, Labels, nan_mean
 from cascade_components.cascade import QualityEstimator
-from cascade_components.certifying import calibration_split, certify, check_claim
-from cascade_components.cluster_count import best_cluster_count
-from cascade_components.clustering import QueryClusterer, coordinates, nearest
+from cascade_components.certifying import calibration_split, certify
+from cascade_components.cluster_count import find_clusters
+from cascade_components.clustering import coordinates, evenly, nearest
+from cascade_components.embedding_cache import Cache, kept_on_disk
 from cascade_components.encoders import (
     CACHE_SIZE,
     DEFAULT_ENCODER,
@@ -21,23 +24,20 @@ from cascade_components.encoders import (
     SentenceTransformerEncoder,
     encode_with_progress,
 )
-from cascade_components.evidence import Evidence
-from cascade_components.judging import Gate, judge_answers
+from cascade_components.evidence import Evidence, left_out_distances
+from cascade_components.fit_arguments import Quality, check_choices, check_confidence, checked_target
+from cascade_components.judging import MOST_ANSWERS, READ_BESIDES, Gate, Judged, judge_answers
 from cascade_components.optimism import NO_OPTIMISM, Optimism, measure_optimism
 from cascade_components.options import OptionTable, option_table, weighed_options
-from cascade_components.outcomes import Metric, load_outcomes
+from cascade_components.outcomes import Metric, Outcomes, load_outcomes
 from cascade_components.planning import Planner, Strategy, Target
 from cascade_components.policy import CascadePolicy
-from cascade_components.pricing import token_price
+from cascade_components.pricing import token_prices
 from cascade_components.releasing import release_rules
 from cascade_components.tables import OutcomeTable
 
 if TYPE_CHECKING:
     from torch import nn
-
-DEFAULT_RETENTION = 0.98
-
-Quality = Literal["embedding", "sequence", "margins"]
 
 
 def fit(
@@ -54,9 +54,13 @@ def fit(
     gate: Gate = "gain",
     clusters: int | Literal["auto"] = "auto",
     seed: int = 0,
+    cache: Cache = True,
     progress: bool = True,
 ) -> CascadePolicy:
     """Learn a policy from outcomes.
+
+    Time and memory grow linearly with the outcomes. Of a model's answers 20,000 at most are read, embedded and learned
+    from, chosen so that each cluster of queries has its share; whether they were right counts for all of them.
 
     Args:
         outcomes: Whatever `load_outcomes` takes; at least two models.
@@ -78,6 +82,10 @@ def fit(
             sequential strategy, know but the latter.
         clusters: How many; "auto" chooses by held-out routing utility (sequential: by silhouette).
         seed: Seed of everything random.
+        cache: Where embeddings are kept, so that the next fit, or one that was cut short, does not embed again: a file,
+            True (a file in the user's cache folder; the environment variable CASCADE_EMBEDDING_CACHE names another, or
+            is "off") or None (nowhere). Hashes and vectors are kept, no texts, 2 GiB at most. A callable encoder's are
+            only if it has an attribute `cache_key`: a text that changes whenever its vectors do.
         progress: Show progress bars on a terminal.
 
     Returns:
@@ -90,42 +98,56 @@ def fit(
         >>> policy = fit("outcomes.jsonl.gz", retention=0.95)   # doctest: +SKIP
         >>> print(policy.describe())                            # doctest: +SKIP
     """
-    target = _target(budget, retention, cost_weight)
-    _check(cost, strategy, quality, gate, clusters)
-    loaded = load_outcomes(outcomes)
-    held_out = None
+    target = checked_target(budget, retention, cost_weight)
+    check_choices(cost, strategy, quality, gate, clusters)
+    loaded, held_out = load_outcomes(outcomes, progress=progress), None
     if confidence is not None:
-        _check_confidence(target, confidence)
+        check_confidence(target, confidence)
         loaded, held_out = calibration_split(loaded, seed=seed)
     if len(loaded.models) < 2:
         msg = f"A cascade needs outcomes of at least two models, found {', '.join(loaded.models)}."
         raise ValueError(msg)
+    cached = CachedEncoder(SentenceTransformerEncoder(encoder) if isinstance(encoder, str) else encoder)
+    with _remembering(cached, loaded, cache):
+        policy = _fitted(loaded, cached, cost, target, strategy, quality, gate, clusters, seed, progress=progress)
+        if confidence is None or held_out is None:
+            return policy
+        certified, certificate = certify(
+            policy, held_out, retention=target.retention or 0.0, confidence=confidence, progress=progress
+        )
+    if not certificate.certified:
+        logging.getLogger(__name__).warning("%s", certificate)
+    return replace(certified, certificate=certificate)
+
+
+def _fitted(
+    loaded: Outcomes,
+    cached: CachedEncoder,
+    cost: Metric,
+    target: Target,
+    strategy: Strategy,
+    quality: Quality | QualityEstimator | nn.Module | None,
+    gate: Gate,
+    clusters: int | Literal["auto"],
+    seed: int,
+    *,
+    progress: bool,
+) -> CascadePolicy:
     table = OutcomeTable.of(loaded)
     costs = table.cost(cost)
-    cached = CachedEncoder(
-        SentenceTransformerEncoder(encoder) if isinstance(encoder, str) else encoder,
-        size=CACHE_SIZE + len(table.queries) + len(loaded),
-    )
     vectors = encode_with_progress(cached, table.queries, "queries", progress=progress).astype(float)
-    clusterer = _cluster(vectors, table, strategy, clusters, seed)
-    evidence = Evidence(
-        table.models,
-        table.query_ids,
-        clusterer.labels_,
-        table.values("correct"),
-        costs,
-        table.values("output_tokens"),
-        np.full(table.cells.shape, np.nan),
-        coordinates(vectors, clusterer.centroids_),
-    )
+    right, rounded = nan_mean(table.values("correct")), strategy == "sequential"
+    clusterer = find_clusters(vectors, right, clusters, rounded=rounded, seed=seed, progress=progress)
+    distances = left_out_distances(vectors, clusterer.centroids_, clusterer.labels_)
+    evidence = _evidence(table, costs, vectors, clusterer.centroids_, clusterer.labels_, distances)
+    del vectors
     rivals = _rivals(evidence, evidence, gate, strategy)
-    judged = judge_answers(table, cached, quality, strategy, seed, rivals=rivals, progress=progress)
+    turns = evenly(clusterer.labels_, seed)
+    judged = judge_answers(table, cached, quality, strategy, seed, turns=turns, rivals=rivals, progress=progress)
     releases = release_rules(judged, cached, quality, strategy, seed, progress=progress)
-    cached.trim(CACHE_SIZE)
-    evidence = replace(evidence, scores=judged.scores).ordered()
-    options, optimism = _options(evidence, cost, strategy)
-    prices = {model: token_price(row for row in loaded if row.model == model) for model in loaded.models}
-    policy = CascadePolicy(
+    evidence = replace(evidence, scores=judged.scores, p_correct=_p_correct(judged, table)).ordered()
+    options, optimism = _options(evidence, cost, strategy, progress=progress)
+    return CascadePolicy(
         encoder=cached,
         metric=cost,
         strategy=strategy,
@@ -136,24 +158,18 @@ def fit(
         table=options,
         estimators=judged.estimators,
         quality=quality if quality is None or isinstance(quality, str) else "foreign",
-        prices={model: price for model, price in prices.items() if price is not None},
+        prices=token_prices(loaded),
         point=Planner(options, {}, strategy, optimism).at(target),
         seed=seed,
         releases=releases,
         gate=gate,
         optimism=optimism,
     )
-    if confidence is None or held_out is None:
-        return policy
-    certified, certificate = certify(
-        policy, held_out, retention=target.retention or 0.0, confidence=confidence, progress=progress
-    )
-    if not certificate.certified:
-        logging.getLogger(__name__).warning("%s", certificate)
-    return replace(certified, certificate=certificate)
 
 
-def add_model(policy: CascadePolicy, model: str, outcomes: Any, *, progress: bool = True) -> CascadePolicy:
+def add_model(
+    policy: CascadePolicy, model: str, outcomes: Any, *, cache: Cache = True, progress: bool = True
+) -> CascadePolicy:
     """The policy of the pool with a new model. Clusters and the other models' estimators stay as they are.
 
     Args:
@@ -161,6 +177,7 @@ def add_model(policy: CascadePolicy, model: str, outcomes: Any, *, progress: boo
         model: The new model's name.
         outcomes: Whatever `load_outcomes` takes; its rows of this model are joined by `query_id` with those of the
             fit. Any subset of the queries will do, and new queries too.
+        cache: Where embeddings are kept, as with `fit`.
         progress: Show progress bars on a terminal.
 
     Raises:
@@ -175,87 +192,63 @@ def add_model(policy: CascadePolicy, model: str, outcomes: Any, *, progress: boo
     if not policy.evidence.query_ids:
         msg = "This policy was made from statistics, without the outcomes of single queries: no model can be added. "
         raise ValueError(msg + "Fit a new one from outcomes.")
-    loaded = load_outcomes(outcomes)
+    loaded = load_outcomes(outcomes, progress=progress)
     if model not in loaded.models:
         msg = f"The outcomes hold no row of {model}, only of {', '.join(loaded.models)}."
         raise ValueError(msg)
-    table = OutcomeTable.of(loaded.where(lambda row: row.model == model))
-    quality = _again(policy)
-    vectors = policy.encoder(table.queries).astype(float)
-    labels, _ = nearest(vectors, policy.centroids)
-    bare = Evidence(
-        table.models,
-        table.query_ids,
-        labels,
-        table.values("correct"),
-        table.cost(policy.metric),
-        table.values("output_tokens"),
-        np.full(table.cells.shape, np.nan),
-        coordinates(vectors, policy.centroids),
-    )
+    new = loaded.where(lambda row: row.model == model)
+    with _remembering(policy.encoder, new, cache):
+        return _joined(policy, OutcomeTable.of(new), progress=progress)
+
+
+def _joined(policy: CascadePolicy, table: OutcomeTable, *, progress: bool) -> CascadePolicy:
+    vectors = encode_with_progress(policy.encoder, table.queries, "queries", progress=progress).astype(float)
+    labels, distances = nearest(vectors, policy.centroids)
+    bare = _evidence(table, table.cost(policy.metric), vectors, policy.centroids, labels, distances)
     rivals = _rivals(bare, policy.evidence, policy.gate, policy.strategy)
+    quality, turns = _again(policy), evenly(labels, policy.seed)
     judged = judge_answers(
-        table, policy.encoder, quality, policy.strategy, policy.seed, rivals=rivals, progress=progress
+        table, policy.encoder, quality, policy.strategy, policy.seed, turns=turns, rivals=rivals, progress=progress
     )
     releases = release_rules(judged, policy.encoder, quality, policy.strategy, policy.seed, progress=progress)
-    joined = policy.evidence.joined(replace(bare, scores=judged.scores)).ordered()
-    options, optimism = _options(joined, policy.metric, policy.strategy)
-    price = token_price(table.outcomes)
+    bare = replace(bare, scores=judged.scores, p_correct=_p_correct(judged, table))
+    joined = policy.evidence.joined(bare).ordered()
+    options, optimism = _options(joined, policy.metric, policy.strategy, progress=progress)
     return policy.replanned(
         evidence=joined,
         table=options,
         optimism=optimism,
         estimators={**policy.estimators, **judged.estimators},
         releases={**policy.releases, **releases},
-        prices={**policy.prices, **({} if price is None else {model: price})},
+        prices={**policy.prices, **token_prices(table.outcomes)},
     )
 
 
-def _target(budget: float | None, retention: float | None, cost_weight: float | None) -> Target:
-    if budget is None and retention is None and cost_weight is None:
-        return Target(retention=DEFAULT_RETENTION)
-    return Target(budget, retention, cost_weight)
+@contextmanager
+def _remembering(encoder: CachedEncoder, outcomes: Outcomes, cache: Cache) -> Iterator[None]:
+    """Within it no text is embedded twice: fitting reads each of them many times."""
+    answers = min(len(outcomes), MOST_ANSWERS * len(outcomes.models)) + READ_BESIDES * len(outcomes.models)
+    with kept_on_disk(encoder, cache):
+        encoder.trim(CACHE_SIZE + len(outcomes.queries) + answers)
+        try:
+            yield
+        finally:
+            encoder.trim(CACHE_SIZE)
 
 
-def _check_confidence(target: Target, confidence: float) -> None:
-    if target.retention is None:
-        msg = f"confidence= certifies a retention, and the target is a {target}: give retention= with it, or neither."
-        raise ValueError(msg)
-    check_claim(target.retention, confidence)
-
-
-def _check(cost: str, strategy: str, quality: object, gate: str, clusters: object) -> None:
-    allowed: list[tuple[str, object, tuple[object, ...]]] = [
-        ("cost", cost, get_args(Metric)),
-        ("strategy", strategy, get_args(Strategy)),
-        ("gate", gate, get_args(Gate)),
-    ]
-    if quality is not None and not hasattr(quality, "predict_proba") and not _is_module(quality):
-        known = (*get_args(Quality), None, "an nn.Module", "an object with predict_proba")
-        allowed.append(("quality", quality, known))
-    if not (isinstance(clusters, int) and clusters >= 1):
-        allowed.append(("clusters", clusters, ("auto", "a positive int")))
-    for name, value, values in allowed:
-        if value not in values:
-            msg = f"{name} must be one of {', '.join(map(str, values))}; found {value!r}."
-            raise ValueError(msg)
-
-
-def _is_module(found: object) -> bool:
-    from torch import nn
-
-    return isinstance(found, nn.Module)
-
-
-def _cluster(
-    vectors: Floats, table: OutcomeTable, strategy: Strategy, clusters: int | Literal["auto"], seed: int
-) -> QueryClusterer:
-    if clusters != "auto":
-        return QueryClusterer(clusters, seed=seed).fit(vectors)
-    if strategy == "sequential":
-        return QueryClusterer("silhouette", seed=seed).fit(vectors)
-    return QueryClusterer(best_cluster_count(vectors, nan_mean(table.values("correct")), seed=seed), seed=seed).fit(
-        vectors
+def _evidence(
+    table: OutcomeTable, costs: Floats, vectors: Floats, centroids: Floats, labels: Labels, distances: Floats
+) -> Evidence:
+    return Evidence(
+        table.models,
+        table.query_ids,
+        labels,
+        table.values("correct"),
+        costs,
+        table.values("output_tokens"),
+        np.full(table.cells.shape, np.nan),
+        coordinates(vectors, centroids),
+        distances,
     )
 
 
@@ -272,10 +265,19 @@ def _rivals(evidence: Evidence, pool: Evidence, gate: Gate, strategy: Strategy) 
     return np.array([row if model != strongest else np.full(len(row), np.nan) for model in evidence.models])
 
 
-def _options(evidence: Evidence, metric: Metric, strategy: Strategy) -> tuple[OptionTable, Optimism]:
+def _p_correct(judged: Judged, table: OutcomeTable) -> Floats:
+    """What traces will tell of such answers, by estimators that had not seen them; NaN: not judged."""
+    found = np.full(table.cells.shape, np.nan)
+    for model, one in judged.models.items():
+        cells = one.answers.queries, table.models.index(model), one.answers.runs
+        found[cells] = one.estimator.calibrator(one.trained.scores)
+    return found
+
+
+def _options(evidence: Evidence, metric: Metric, strategy: Strategy, *, progress: bool) -> tuple[OptionTable, Optimism]:
     if strategy == "sequential":
         return option_table(evidence, metric, thresholds=[0.5], shrunk=False), NO_OPTIMISM
-    options, worth = weighed_options(evidence, metric)
+    options, worth = weighed_options(evidence, metric, progress=progress)
     planner = Planner(options, {}, strategy)
     return options, measure_optimism(options, worth, planner.cost, planner.unit) if worth else NO_OPTIMISM
 

@@ -17,6 +17,7 @@ from cascade_components.cascade import QualityEstimator
 from cascade_components.encoders import CachedEncoder, encode_with_progress
 from cascade_components.outcomes import Outcome
 from cascade_components.planning import Strategy
+from cascade_components.progress import with_bar
 from cascade_components.quality.calibrated import CalibratedEstimator, Rival, gate_scores
 from cascade_components.quality.features import features_remembered, readable_text
 from cascade_components.quality.rivals import choose_rival
@@ -30,6 +31,12 @@ _log = logging.getLogger(__name__)
 
 MIN_ANSWERS = 40
 """Answers below which no quality estimator is trained for them."""
+
+MOST_ANSWERS = 20_000
+"""Answers of a model that are read. More of them make its estimator hardly better, and take long to embed."""
+
+READ_BESIDES = 2_000
+"""Texts that are read for a model besides its answers, at most: answers with additions, to learn to overlook them."""
 
 RIVAL_PENALTY = 30.0
 """Of the heads that estimate the strongest model's chance: as good as a choice for each of them."""
@@ -78,6 +85,12 @@ class ModelAnswers:
             self.correct[rows],
         )
 
+    def first(self, turns: Floats | None) -> ModelAnswers:
+        """At most `MOST_ANSWERS` of these answers, those whose queries come first."""
+        if turns is None or len(self.answers) <= MOST_ANSWERS:
+            return self
+        return self.only(np.sort(np.argsort(turns[self.queries], kind="stable")[:MOST_ANSWERS]))
+
     @property
     def teaches(self) -> bool:
         """Whether there is something to learn: enough answers, right ones and wrong ones."""
@@ -120,6 +133,7 @@ def judge_answers(
     strategy: Strategy,
     seed: int,
     *,
+    turns: Floats | None = None,
     rivals: Floats | None = None,
     progress: bool = True,
 ) -> Judged:
@@ -132,6 +146,8 @@ def judge_answers(
             judged.
         strategy: "sequential" takes raw scores, as arXiv 2606.27457 does.
         seed: Seed of everything random.
+        turns: Where there are more than `MOST_ANSWERS` of a model, those to queries of the lowest turns are read,
+            shape (queries,); None: all are.
         rivals: For each model, whether the model that its gates weigh it against was right on each query, shape
             (models, queries), NaN: unknown, or a model without a rival; None: gates weigh errors alone.
         progress: Show progress bars on a terminal.
@@ -139,7 +155,7 @@ def judge_answers(
     judged = Judged({}, np.full(table.cells.shape, np.nan))
     if quality is None:
         return judged
-    found = [ModelAnswers.of(table, position) for position in range(len(table.models))]
+    found = [ModelAnswers.of(table, position).first(turns) for position in range(len(table.models))]
     if quality == "embedding" and (texts := [readable_text(one) or " " for each in found for one in each.answers]):
         encode_with_progress(encoder, texts, "answers", progress=progress)
     fresh = fresh_estimator(quality, encoder, strategy, seed, progress=progress)
@@ -151,7 +167,8 @@ def judge_answers(
             ", ".join(silent),
         )
     with features_remembered():
-        for answers, trained in _trained(teaching, fresh, seed, progress=progress):
+        every = _trained(teaching, fresh, seed, progress=progress)
+        for answers, trained in with_bar(every, "weigh gates", progress=progress, total=len(teaching)):
             position = table.models.index(answers.name)
             rival = None if rivals is None or quality != "embedding" else rivals[position]
             one = judged.models[answers.name] = _judge(answers, trained, rival, strategy, seed)
@@ -163,9 +180,7 @@ def _trained(
     teaching: list[ModelAnswers], fresh: QualityEstimator, seed: int, *, progress: bool
 ) -> Iterator[tuple[ModelAnswers, OutOfFold]]:
     """Each model's answers with the estimator that reads them: its own, or one for all where that is better."""
-    from tqdm import tqdm
-
-    bar = tqdm(teaching, desc="train estimators", disable=None if progress else True, leave=False)
+    bar = with_bar(teaching, "train estimators", progress=progress)
     own = [answers.train(fresh, answers.correct, seed) for answers in bar]
     pooled = _pooled(teaching, own, seed)
     for answers, mine, shared in zip(teaching, own, pooled, strict=True):

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from cascade_components.answers import Answer
+from cascade_components.progress import with_bar
 
 Metric = Literal["cost_usd", "tpot_ms", "e2el_ms"]
 """A measurement that can serve as Cost."""
@@ -80,6 +81,7 @@ class Outcome:
 
 
 _ROW = TypeAdapter(Outcome)
+_REPEATED = ("query_id", "query", "model", "finish_reason", "task")
 
 
 class Outcomes(Sequence[Outcome]):
@@ -171,12 +173,13 @@ class Outcomes(Sequence[Outcome]):
             partial.unlink(missing_ok=True)
 
 
-def load_outcomes(source: Any) -> Outcomes:
+def load_outcomes(source: Any, *, progress: bool = False) -> Outcomes:
     """Read and validate outcomes.
 
     Args:
         source: A path (.jsonl, .jsonl.gz, .parquet), a list of paths, an iterable of dicts, or `Outcomes`.
             Fields that an outcome doesn't have are ignored.
+        progress: Show a progress bar on a terminal, where it takes long.
 
     Returns:
         The outcomes, in the order read.
@@ -192,22 +195,32 @@ def load_outcomes(source: Any) -> Outcomes:
     if isinstance(source, Outcomes):
         return source
     if isinstance(source, str | os.PathLike):
-        return Outcomes(_validated(_read(Path(source))))
+        return Outcomes(_validated(_read(Path(source)), progress=progress))
     items: list[Any] = list(source)
     if items and all(isinstance(item, str | os.PathLike) for item in items):
-        return Outcomes(row for path in items for row in _validated(_read(Path(path))))
-    return Outcomes(_validated((f"row {number}", item) for number, item in enumerate(items, 1)))
+        rows = (row for path in items for row in _read(Path(path)))
+        return Outcomes(_validated(rows, progress=progress))
+    return Outcomes(_validated(((f"row {number}", item) for number, item in enumerate(items, 1)), progress=progress))
 
 
-def _validated(rows: Iterable[tuple[str, Any]]) -> Iterator[Outcome]:
-    for place, row in rows:
+def _validated(rows: Iterable[tuple[str, Any]], *, progress: bool) -> Iterator[Outcome]:
+    same: dict[str, str] = {}
+    for place, row in with_bar(rows, "read outcomes", progress=progress):
         try:
-            yield row if isinstance(row, Outcome) else _ROW.validate_python(row)
+            yield row if isinstance(row, Outcome) else _ROW.validate_python(_shared(row, same))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = ".".join(str(part) for part in first["loc"]) or "row"
             msg = f"{place}: {name}: {first['msg']} (found {first['input']!r:.80})"
             raise ValueError(msg) from None
+
+
+def _shared(row: Any, same: dict[str, str]) -> Any:
+    """The row with what it repeats of others held in memory once: a query's text stands in a row of every model."""
+    if not isinstance(row, dict):
+        return row
+    repeated = {name: row[name] for name in _REPEATED if isinstance(row.get(name), str)}
+    return row | {name: same.setdefault(value, value) for name, value in repeated.items()}
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:

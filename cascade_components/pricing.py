@@ -92,3 +92,12 @@ def token_price(rows: Iterable[Outcome]) -> TokenPrice | None:
     scale = max(float(table[:, 2].max()), 1e-300)  # prices are tiny: solved in units of the dearest call
     per_token, _ = nnls(table[:, :2], table[:, 2] / scale)
     return TokenPrice(float(per_token[0] * scale), float(per_token[1] * scale))
+
+
+def token_prices(rows: Iterable[Outcome]) -> dict[str, TokenPrice]:
+    """The `token_price` of each model that has one."""
+    rows_of: dict[str, list[Outcome]] = {}
+    for row in rows:
+        rows_of.setdefault(row.model, []).append(row)
+    prices = {model: token_price(found) for model, found in sorted(rows_of.items())}
+    return {model: price for model, price in prices.items() if price is not None}

@@ -10,7 +10,8 @@ from cascade_components.encoders import CachedEncoder, encode_with_progress
 from cascade_components.judging import MIN_ANSWERS, Judged, JudgedAnswers, ModelAnswers, fresh_estimator
 from cascade_components.options import candidate_thresholds
 from cascade_components.planning import Strategy
-from cascade_components.quality.features import readable_text
+from cascade_components.progress import with_bar
+from cascade_components.quality.features import features_remembered, readable_text
 from cascade_components.quality.prefixes import CHECKPOINTS, misleads, prefix
 from cascade_components.quality.release import Reading, ReleaseRule, choose_rule, sample
 from cascade_components.quality.training import train_out_of_fold
@@ -38,7 +39,7 @@ def release_rules(
     """
     own = fresh_estimator("embedding", encoder, strategy, seed, PREFIX_PENALTY) if quality == "embedding" else None
     rules = {}
-    for model, found in judged.models.items():
+    for model, found in with_bar(judged.models.items(), "read beginnings", progress=progress):
         rows = sample(found.answers.queries.tolist(), seed)
         read = found.answers.only(rows)
         misleading = np.mean([misleads(answer.text) for answer in read.answers]) > RARE
@@ -75,6 +76,7 @@ def _readings(
             readings.append(Reading(words, found.trained.estimator, rows, scores))
             continue
         encode_with_progress(encoder, [readable_text(cut) for cut in cuts], f"first {words} words", progress=progress)
-        reader = train_out_of_fold(own, queries, cuts, read.correct[rows], rows.tolist(), seed=seed)
+        with features_remembered():
+            reader = train_out_of_fold(own, queries, cuts, read.correct[rows], rows.tolist(), seed=seed)
         readings.append(Reading(words, reader.estimator, rows, reader.scores))
     return readings

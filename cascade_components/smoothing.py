@@ -24,7 +24,7 @@ class Neighbourhood:
         if coordinates.size:
             scale = np.sqrt((coordinates**2).sum(1).mean()) or 1.0
             self.places = np.hstack([np.ones((len(coordinates), 1)), coordinates / scale])
-        self._solved: dict[bytes, tuple[Floats, Floats]] = {}
+        self._mask, self._solution = b"", (np.zeros((0, 0)), np.zeros(0))
 
     def expected(self, values: Floats) -> Floats:
         """What the other queries let expect of each value.
@@ -49,13 +49,14 @@ class Neighbourhood:
         return found
 
     def _left_out(self, values: Floats, seen: Floats, mask: bytes) -> Floats:
-        if mask not in self._solved:
+        if mask != self._mask:
             places = self.places[seen]
             penalty = np.full(places.shape[1], PENALTY)
             penalty[0] = 1e-9  # the mean is free
             solved = np.linalg.solve(places.T @ places + np.diag(penalty), places.T)
-            self._solved[mask] = solved, np.einsum("nd,dn->n", places, solved)
-        solved, leverage = self._solved[mask]
+            # Only the last is kept: the options of a start model mostly know the same queries, and many are large.
+            self._mask, self._solution = mask, (solved, np.einsum("nd,dn->n", places, solved))
+        solved, leverage = self._solution
         known = values[:, seen]
         expected = (known @ solved.T) @ self.places.T
         expected[:, seen] = (expected[:, seen] - leverage * known) / np.maximum(1 - leverage, 1e-6)

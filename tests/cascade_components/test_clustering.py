@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cascade_components import clustering
 from cascade_components.cluster_count import best_cluster_count
-from cascade_components.clustering import QueryClusterer
+from cascade_components.clustering import QueryClusterer, evenly
 
 
 def blobs(count=60, centres=((0, 0), (8, 0), (0, 8)), seed=0):
@@ -50,3 +53,23 @@ def test_as_many_clusters_as_want_different_models():
     shares = np.array([[0.9, 0.9], [0.2, 0.9], [0.5, 0.55]])[which]
     correct = (rng.random((600, 2)) < shares).astype(float)
     assert best_cluster_count(points, correct) >= 2
+
+
+@pytest.mark.parametrize("count", [3, "silhouette"])
+def test_of_many_queries_a_sample_finds_the_centroids_and_all_get_a_label(count, monkeypatch):
+    monkeypatch.setattr(clustering, "LARGEST_SAMPLE", 200)
+    monkeypatch.setattr(clustering, "SILHOUETTE_SAMPLE", 100)
+    points, which = blobs(900)
+    clusterer = QueryClusterer(count).fit(points)
+    assert len({(label, blob) for label, blob in zip(clusterer.labels_, which, strict=True)}) == 3
+    for centroid in clusterer.centroids_:
+        assert np.abs(centroid - [(0, 0), (8, 0), (0, 8)]).sum(1).min() < 0.5
+
+
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=60), seed=st.integers(0, 9))
+def test_any_beginning_of_the_turns_has_its_share_of_each_cluster(labels, seed):
+    labels = np.array(labels)
+    order = np.argsort(evenly(labels, seed), kind="stable")
+    for count in range(len(labels)):
+        shares = np.bincount(labels[order[:count]], minlength=5)
+        assert (np.abs(shares - np.bincount(labels, minlength=5) * count / len(labels)) <= 3.5).all()

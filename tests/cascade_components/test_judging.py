@@ -68,3 +68,11 @@ def test_features_are_worked_out_once_while_remembered(monkeypatch):
     assert count == ["a", "b"]
     answer_features(["a"], [answer])
     assert len(count) == 3
+
+
+def test_of_many_answers_some_are_read_of_the_same_queries_for_all_models(monkeypatch):
+    monkeypatch.setattr("cascade_components.judging.MOST_ANSWERS", 60)
+    found = judged(make_rows(120), turns=np.random.default_rng(0).random(120))
+    scored = ~np.isnan(found.scores[:, :, 0])
+    assert scored.sum(0).tolist() == [60, 60, 60]
+    assert (scored == scored[:, :1]).all()

@@ -102,3 +102,11 @@ def test_a_split_cuts_by_query_and_loses_nothing(share, seed):
 def test_a_split_needs_a_share_between_0_and_1(rows, share):
     with pytest.raises(ValueError, match="between 0 and 1"):
         cc.load_outcomes(rows).split(share)
+
+
+def test_what_rows_repeat_is_held_in_memory_once(tmp_path):
+    file = tmp_path / "o.jsonl"
+    file.write_text("\n".join(json.dumps({**ROW, "model": model}) for model in ("a", "b")))
+    first, second = cc.load_outcomes(file)
+    assert first.query is second.query
+    assert first.query_id is second.query_id

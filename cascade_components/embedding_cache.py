@@ -1,0 +1,126 @@
+"""Where embeddings are kept between fits, and whose.
+
+By default they are: to embed is what a fit spends most of its time on. The file lies in the user's cache folder, on the
+machine that holds the outcomes, readable by the user alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
+from cascade_components.vector_store import StoredEncoder, VectorStore
+
+Cache = bool | str | os.PathLike[str] | None
+"""True: the file of `default_path`; a path: this file; None or False: embeddings are not kept."""
+
+ENVIRONMENT = "CASCADE_EMBEDDING_CACHE"
+"""Environment variable that names another default file, or `off`."""
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def kept_on_disk(cached: CachedEncoder, cache: Cache) -> Iterator[None]:
+    """Within it, what the encoder finds out is kept on disk, and what lies there is not found out again.
+
+    Args:
+        cached: Its inner encoder is replaced for the time being.
+        cache: Where. Of an encoder without identity nothing is kept.
+
+    Raises:
+        ValueError: A path was given, and it cannot be used, or the encoder has no identity.
+    """
+    inner = cached.encoder
+    store = _store(inner, cache)
+    if store is None:
+        yield
+        return
+    cached.encoder = StoredEncoder(inner, store)
+    try:
+        yield
+    finally:
+        cached.encoder = inner
+        store.close()
+
+
+def default_path() -> Path | None:
+    """The file that embeddings are kept in where none is named; None: switched off by the environment.
+
+    Example:
+        >>> os.environ[ENVIRONMENT] = "off"
+        >>> default_path() is None
+        True
+        >>> del os.environ[ENVIRONMENT]
+    """
+    if named := os.environ.get(ENVIRONMENT):
+        return None if named == "off" else Path(named)
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local") / "cascade-components" / "Cache"
+    elif sys.platform == "darwin":
+        folder = Path("~/Library/Caches/cascade-components")
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cascade-components"
+    return folder.expanduser() / "embeddings.sqlite"
+
+
+def identity(encoder: Encoder) -> str | None:
+    """What names an encoder, and changes whenever its vectors do; None: nothing tells.
+
+    It is the encoder's `cache_key`, if it has one. A sentence-transformers model is known by its name and by the names,
+    sizes and dates of its files.
+    """
+    if isinstance(encoder, CachedEncoder):
+        return identity(encoder.encoder)
+    key = getattr(encoder, "cache_key", None)
+    if key is None and isinstance(encoder, SentenceTransformerEncoder):
+        folder = _folder(encoder) or _fetched(encoder)
+        key = None if folder is None else f"{encoder!r} {_stamp(folder)}"
+    return None if key is None else str(key)
+
+
+def _store(encoder: Encoder, cache: Cache) -> VectorStore | None:
+    path = default_path() if cache is True else Path(cache) if cache else None
+    if path is None:
+        return None
+    named = identity(encoder)
+    try:
+        if named is not None:
+            return VectorStore(path / "embeddings.sqlite" if path.is_dir() else path, named)
+        msg = "this encoder has no identity; give it an attribute cache_key, a text that changes with its vectors"
+    except (OSError, sqlite3.Error) as error:
+        msg = str(error)
+        _log.info("Embeddings are not kept on disk: %s: %s", path, msg)
+    if cache is True:
+        return None
+    raise ValueError(f"Embeddings cannot be kept in {path}: {msg}.")
+
+
+def _folder(encoder: SentenceTransformerEncoder) -> Path | None:
+    """Where the model's files lie on this machine; None where they aren't there yet."""
+    from huggingface_hub import try_to_load_from_cache
+
+    location = encoder._location()
+    if Path(location).is_dir():
+        return Path(location)
+    name = location if "/" in location else f"sentence-transformers/{location}"
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _fetched(encoder: SentenceTransformerEncoder) -> Path | None:
+    encoder(["."])
+    return _folder(encoder)
+
+
+def _stamp(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    facts = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
