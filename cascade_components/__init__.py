@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from cascade_components.evaluation import Evaluation, evaluate, sweep
     from cascade_components.explaining import Explanation, explain
     from cascade_components.fitting import add_model, fit
+    from cascade_components.monitoring.drift import DriftReport
+    from cascade_components.monitoring.feedback import Feedback
+    from cascade_components.monitoring.monitor import Monitor
+    from cascade_components.monitoring.opentelemetry import observe_with
+    from cascade_components.monitoring.prometheus import prometheus_collector
+    from cascade_components.monitoring.shadow import Shadow, ShadowAnswer
     from cascade_components.outcomes import Outcome, Outcomes, load_outcomes
     from cascade_components.policy import CascadePolicy
     from cascade_components.pricing import TokenPrice
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from cascade_components.quality.margins import MarginEstimator
     from cascade_components.quality.module import ModuleEstimator
     from cascade_components.quality.sequence import SequenceHead
+    from cascade_components.serving.resilience import Resilience
     from cascade_components.spending import SpendLimit, SpendLimitError
     from cascade_components.trace import EarlyRelease, Plan, Route, Trace
 
@@ -42,21 +49,27 @@ _HOMES = {
     "Cascade": "cascade",
     "CascadePolicy": "policy",
     "Certificate": "certificate",
+    "DriftReport": "monitoring.drift",
     "EarlyRelease": "trace",
     "EmbeddingHead": "quality.head",
     "Encoder": "encoders",
     "Evaluation": "evaluation",
     "Explanation": "explaining",
+    "Feedback": "monitoring.feedback",
     "MarginEstimator": "quality.margins",
     "ModuleEstimator": "quality.module",
+    "Monitor": "monitoring.monitor",
     "Outcome": "outcomes",
     "Outcomes": "outcomes",
     "Plan": "trace",
     "QualityEstimator": "cascade",
+    "Resilience": "serving.resilience",
     "Route": "trace",
     "Router": "cascade",
     "SentenceTransformerEncoder": "encoders",
     "SequenceHead": "quality.sequence",
+    "Shadow": "monitoring.shadow",
+    "ShadowAnswer": "monitoring.shadow",
     "SpendLimit": "spending",
     "SpendLimitError": "spending",
     "TokenPrice": "pricing",
@@ -68,6 +81,8 @@ _HOMES = {
     "explain": "explaining",
     "fit": "fitting",
     "load_outcomes": "outcomes",
+    "observe_with": "monitoring.opentelemetry",
+    "prometheus_collector": "monitoring.prometheus",
     "read_cre_artifacts": "cre",
     "read_cre_stats": "cre_stats",
     "sweep": "evaluation",
@@ -91,21 +106,27 @@ __all__ = [
     "Cascade",
     "CascadePolicy",
     "Certificate",
+    "DriftReport",
     "EarlyRelease",
     "EmbeddingHead",
     "Encoder",
     "Evaluation",
     "Explanation",
+    "Feedback",
     "MarginEstimator",
     "ModuleEstimator",
+    "Monitor",
     "Outcome",
     "Outcomes",
     "Plan",
     "QualityEstimator",
+    "Resilience",
     "Route",
     "Router",
     "SentenceTransformerEncoder",
     "SequenceHead",
+    "Shadow",
+    "ShadowAnswer",
     "SpendLimit",
     "SpendLimitError",
     "TokenPrice",
@@ -117,6 +138,8 @@ __all__ = [
     "explain",
     "fit",
     "load_outcomes",
+    "observe_with",
+    "prometheus_collector",
     "read_cre_artifacts",
     "read_cre_stats",
     "sweep",

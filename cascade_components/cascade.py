@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_components.answers import Answer
-from cascade_components.trace import EarlyRelease, Plan, Route, Trace
+from cascade_components.failures import told
+from cascade_components.gate import AnswerGate
+from cascade_components.guarded import EstimatorFailures, Fallback, Guard, process_failures
+from cascade_components.trace import Plan, Route, Trace
 
 
 class QualityEstimator(Protocol):
@@ -53,7 +56,13 @@ class Router(Protocol):
 
 
 class AllModelsFailed(ExceptionGroup[Exception]):
-    """No model of the cascade could answer; `exceptions` holds each model's own error."""
+    """No model of the cascade could answer; `exceptions` holds each model's own error.
+
+    The message names their kinds only, for their texts may hold secrets.
+    """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"
 
 
 class Cascade:
@@ -61,6 +70,17 @@ class Cascade:
 
     Args:
         policy: A `CascadePolicy`, or anything that satisfies `Router`.
+        estimator_deadline_ms: How long a quality estimator may take for one answer; None: as long as it likes. With a
+            deadline it runs in another thread, of which a process has 16 at most: once all of them hang, no estimator
+            is waited for.
+        on_estimator_failure: What becomes of an answer whose estimator raised, was late, or gave no probability:
+            "escalate" asks the plan's target, or whoever is stronger (with nobody left the answer stands), "accept"
+            lets it stand. Its score is None, and the trace's reason says why; `failed_checks` names it
+            `estimator_failed`. Of an answer that is read while it grows, the rest is held.
+        estimator_failures: Counts them, and logs the first of each kind; None: one counter for the process.
+
+    Raises:
+        ValueError: The deadline is not a positive number, or there is no such fallback.
 
     Example:
         >>> cascade = Cascade(policy)                            # doctest: +SKIP
@@ -70,8 +90,17 @@ class Cascade:
         (True, 'small')
     """
 
-    def __init__(self, policy: Router) -> None:
+    def __init__(
+        self,
+        policy: Router,
+        *,
+        estimator_deadline_ms: float | None = None,
+        on_estimator_failure: Fallback = "escalate",
+        estimator_failures: EstimatorFailures | None = None,
+    ) -> None:
         self.policy = policy
+        failures = process_failures() if estimator_failures is None else estimator_failures
+        self._gate = AnswerGate(policy, Guard(estimator_deadline_ms, on_estimator_failure, failures))
 
     def start(
         self,
@@ -118,35 +147,19 @@ class Cascade:
             ValueError: The trace is done already.
         """
         self._open(trace)
-        failed = tuple(failed_checks)
-        score = None
-        if failed:
-            verdict = f"{trace.model} failed the check {', '.join(failed)}"
-            next_model = self._stronger(trace, preferred=trace.target)
-        elif trace.released is not None:
-            return self._accept(trace, trace.released, f"{trace.model} stands")
-        elif trace.target is None or trace.threshold is None:
-            return self._accept(trace, None, f"{trace.model} stands")
-        elif isinstance(answer, Answer) and answer.only_tool_calls:
-            return self._accept(trace, None, f"{trace.model} called tools and passed the checks")
-        else:
-            score, handicap = self._score(trace, answer)
-            needed = trace.threshold - handicap
-            verdict = f"{trace.model} scored {score:.2f}"
-            bar = f"{needed:.2f}" + _why(handicap)
-            if score >= needed:
-                return self._accept(trace, score, f"{verdict}, at or above {bar}")
-            verdict += f", below {bar}"
-            next_model = self._stronger(trace, preferred=trace.target)
-        trace = replace(trace, failed_checks=trace.failed_checks + failed)
+        found = self._gate.judge(trace, answer, tuple(failed_checks))
+        trace = replace(trace, failed_checks=trace.failed_checks + found.failed_checks)
+        if found.stands:
+            return self._accept(trace, found.score, found.reason)
+        next_model = self._stronger(trace, preferred=trace.target)
         if next_model is None:
-            return self._accept(trace, score, f"{verdict}, but no stronger model is left")
+            return self._accept(trace, found.score, f"{found.reason}, but no stronger model is left")
         return replace(
             trace,
             model=next_model,
             path=(*trace.path, next_model),
-            scores=(*trace.scores, score),
-            reasons=(*trace.reasons, f"{verdict}: {next_model} is asked"),
+            scores=(*trace.scores, found.score),
+            reasons=(*trace.reasons, f"{found.reason}: {next_model} is asked"),
             target=None,
             threshold=None,
             weak=(*trace.weak, trace.model),
@@ -168,10 +181,7 @@ class Cascade:
             ValueError: The trace is done already.
         """
         self._open(trace)
-        read = getattr(self.policy, "early_release", None)
-        if read is None or trace.target is None or trace.threshold is None:
-            return trace
-        found: EarlyRelease | None = read(trace.query, replace(answer, model=trace.model), trace.threshold)
+        found = self._gate.release(trace, answer)
         if found is None:
             return trace
         reason = f"{trace.model} is released after {found.words} words: scored {found.score:.2f}, "
@@ -195,12 +205,13 @@ class Cascade:
         if trace.weak:
             return self._after_failed_escalation(trace, verdict)
         if not can_call:
-            causes = ", ".join(f"{model}: {type(cause).__name__}: {cause}" for model, cause in failures)
+            causes = "; ".join(f"{model}: {told(cause)}" for model, cause in failures)
             raise AllModelsFailed(f"Every model of the cascade failed ({causes})", [cause for _, cause in failures])
         route = self.policy.route(trace.query, can_call)
         reasons = (*trace.reasons, f"{verdict}: {route.plan.start} is asked")
         return replace(
             self._begin(trace.query, route, can_call, escalate=trace.escalate),
+            id=trace.id,
             path=(*trace.path, route.plan.start),
             scores=trace.scores,
             reasons=reasons,
@@ -248,17 +259,6 @@ class Cascade:
             return preferred
         return left[-1] if left else None
 
-    def _score(self, trace: Trace, answer: str | Answer) -> tuple[float, float]:
-        """P(correct), and how far it may fall short of the threshold."""
-        estimator = self.policy.estimator(trace.model)
-        if estimator is None:
-            msg = f"The policy gates {trace.model} but has no quality estimator for it; fit the policy again."
-            raise ValueError(msg)
-        read = Answer(answer, model=trace.model) if isinstance(answer, str) else replace(answer, model=trace.model)
-        weigh = getattr(estimator, "handicap", None)
-        handicap = 0.0 if weigh is None else float(weigh([trace.query], [read])[0])
-        return float(estimator.predict_proba([trace.query], [read])[0]), handicap
-
     @staticmethod
     def _accept(trace: Trace, score: float | None, reason: str) -> Trace:
         return replace(
@@ -284,11 +284,3 @@ class Cascade:
             msg = f"{problem}; the policy knows {', '.join(ladder)}."
             raise ValueError(msg)
         return frozenset(names)
-
-
-def _why(handicap: float) -> str:
-    """Why the bar is not the plan's threshold."""
-    if abs(handicap) < 0.005:
-        return ""
-    rival = "less" if handicap > 0 else "more"
-    return f" (the strongest model has {rival} of a chance than usual)"

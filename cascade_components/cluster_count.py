@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from cascade_components.arrays import Floats, Labels, cluster_moments, nan_mean
 from cascade_components.clustering import QueryClusterer, coordinates
 from cascade_components.pool import shrink
+from cascade_components.progress import with_bar
 from cascade_components.smoothing import Neighbourhood
 
 CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -20,7 +23,32 @@ _ENOUGH = 4000
 """Queries beyond which more change the choice no further; a sample is taken."""
 
 
-def best_cluster_count(vectors: Floats, correct: Floats, *, seed: int = 0) -> int:
+def find_clusters(
+    vectors: Floats,
+    correct: Floats,
+    clusters: int | Literal["auto"],
+    *,
+    rounded: bool = False,
+    seed: int = 0,
+    progress: bool = False,
+) -> QueryClusterer:
+    """Cluster queries.
+
+    Args:
+        vectors: Query vectors, shape (queries, dim).
+        correct: Shape (queries, models); NaN where unknown.
+        clusters: How many; "auto" chooses.
+        rounded: Whether "auto" chooses by silhouette, as arXiv 2606.27457 does, or else as `best_cluster_count` does.
+        seed: Seed of sample, folds and centroids.
+        progress: Show a progress bar on a terminal.
+    """
+    count: int | str = clusters
+    if clusters == "auto":
+        count = "silhouette" if rounded else best_cluster_count(vectors, correct, seed=seed, progress=progress)
+    return QueryClusterer(count, seed=seed).fit(vectors)
+
+
+def best_cluster_count(vectors: Floats, correct: Floats, *, seed: int = 0, progress: bool = False) -> int:
     """Choose k by how well cluster means tell which model is right on queries that were held out.
 
     Silhouette, which the paper uses, asks how round the clusters are, and picks 2 or 3; routing wants more. Of the
@@ -31,6 +59,7 @@ def best_cluster_count(vectors: Floats, correct: Floats, *, seed: int = 0) -> in
         vectors: Query vectors, shape (queries, dim).
         correct: Shape (queries, models); NaN where unknown.
         seed: Seed of sample, folds and centroids.
+        progress: Show a progress bar on a terminal.
     """
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(vectors))[:_ENOUGH]
@@ -38,7 +67,12 @@ def best_cluster_count(vectors: Floats, correct: Floats, *, seed: int = 0) -> in
     folds = [rng.permutation(len(vectors)) % _FOLDS for _ in range(max(1, min(_REPEATS, 2000 // len(vectors))))]
     largest = min(len(vectors) // MIN_CLUSTER, len(np.unique(vectors, axis=0)) * (_FOLDS - 1) // _FOLDS)
     candidates = [k for k in CANDIDATES if k <= max(1, largest)]
-    errors = np.array([np.mean([_errors(k, vectors, correct, fold, seed) for fold in folds], 0) for k in candidates])
+    errors = np.array(
+        [
+            np.mean([_errors(k, vectors, correct, fold, seed) for fold in folds], 0)
+            for k in with_bar(candidates, "try numbers of clusters", progress=progress)
+        ]
+    )
     best = errors.mean(1).argmin()
     beyond = errors - errors[best]
     within = beyond.mean(1) <= beyond.std(1) / np.sqrt(len(vectors))

@@ -11,6 +11,7 @@ from cascade_components.accounting import pass_shares
 from cascade_components.arrays import Floats, Labels, cluster_moments, nan_mean
 from cascade_components.evidence import Evidence
 from cascade_components.pool import PoolStats, shrink
+from cascade_components.progress import with_bar
 from cascade_components.trace import Plan
 from cascade_components.worth import Scale, Worth
 
@@ -123,12 +124,17 @@ def option_table(
 
 
 def weighed_options(
-    evidence: Evidence, metric: str, *, thresholds: Sequence[float] | None = None, shrunk: bool = True
+    evidence: Evidence,
+    metric: str,
+    *,
+    thresholds: Sequence[float] | None = None,
+    shrunk: bool = True,
+    progress: bool = False,
 ) -> tuple[OptionTable, Worth | None]:
     """`option_table`, and what plans can be tried with on queries held out; None where nothing shrinks."""
     scale = Scale(evidence) if shrunk else None
     parts = [_ungated(evidence, start, scale) for start in range(len(evidence.models))]
-    for start in range(len(evidence.models)):
+    for start in with_bar(range(len(evidence.models)), "work out options", progress=progress):
         scores = evidence.scores[:, start]
         known = scores[~np.isnan(scores)]
         if not known.size:

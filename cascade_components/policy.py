@@ -24,7 +24,11 @@ from cascade_components.stickiness import Stay
 from cascade_components.trace import EarlyRelease, Plan, Route
 
 if TYPE_CHECKING:
+    from cascade_components.monitoring.feedback import Feedback
     from cascade_components.quality.saving import Given
+
+
+_KEPT_PLANS = 64
 
 
 @dataclass(frozen=True)
@@ -80,15 +84,32 @@ class CascadePolicy(PolicyData):
         return None if rule is None else rule.read(query, answer, threshold)
 
     def plans(self, out: frozenset[str] = frozenset()) -> tuple[Plan, ...]:
-        """The plan of each cluster; with models out, the best plans without them at the same cost weight."""
-        if out not in self._plans:
-            options = self.planner.without(out, self.point.cost_weight) if out else self.point.options
-            self._plans[out] = tuple(self.table.plan(option) for option in options)
-        return self._plans[out]
+        """The plan of each cluster; with models out, the best plans without them at the same cost weight.
+
+        Those without a single model are solved when the first plan is asked for, the largest tables in a millisecond
+        or two; of those without several, the latest are kept.
+        """
+        found = self._plans.get(out) or self._several_out.get(out)
+        if found is None:
+            found = self._solved(out)
+            if len(self._several_out) >= _KEPT_PLANS:
+                oldest, *_ = list(self._several_out)  # a copy, for other threads may add to it
+                self._several_out.pop(oldest, None)
+            self._several_out[out] = found
+        return found
 
     @cached_property
     def _plans(self) -> dict[frozenset[str], tuple[Plan, ...]]:
+        single = [frozenset({model}) for model in self.models] if len(self.models) > 1 else []
+        return {out: self._solved(out) for out in (frozenset[str](), *single)}
+
+    @cached_property
+    def _several_out(self) -> dict[frozenset[str], tuple[Plan, ...]]:
         return {}
+
+    def _solved(self, out: frozenset[str]) -> tuple[Plan, ...]:
+        options = self.planner.without(out, self.point.cost_weight) if out else self.point.options
+        return tuple(self.table.plan(option) for option in options)
 
     @cached_property
     def planner(self) -> Planner:
@@ -202,6 +223,19 @@ class CascadePolicy(PolicyData):
                 raise ValueError(msg)
         return self.replanned(factors={**self.factors, **factors})
 
+    def refresh(self, feedback: Feedback) -> CascadePolicy:
+        """The policy with accuracies as feedback tells them: plans are solved again, nothing is refitted.
+
+        Accuracies move no further than the feedback supports (see `Feedback.applied`); without any, nothing changes.
+
+        Raises:
+            ValueError: It is feedback on another policy's answers, this one refreshed already, say.
+        """
+        if feedback.policy != self.fingerprint:
+            msg = f"This is feedback on policy {feedback.policy}, not on {self.fingerprint}: refresh that one."
+            raise ValueError(msg)
+        return self.replanned(table=feedback.applied(self.table)) if feedback.cells else self
+
     def replanned(self, **changes: Any) -> CascadePolicy:
         """A copy with changes, its plan solved again for the same target."""
         changed = replace(self, **changes)
@@ -229,6 +263,8 @@ class CascadePolicy(PolicyData):
 
         Raises:
             FileExistsError: Something else than a policy lies there.
+            OSError: It could not be written; what lay there still does.
+            ValueError: It could not be loaded again.
         """
         policy_data.save(self, path)
 

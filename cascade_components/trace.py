@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class Trace:
     failures: tuple[tuple[str, Exception], ...] = field(default=(), repr=False)
     released: float | None = None
     """P(correct) at which the answer of `model` was released before it was whole; None: it was not."""
+    id: str = field(default_factory=lambda: uuid4().hex, compare=False)
+    """Names the call, so that feedback can be given on it later; the same from its first trace to its last."""
 
     @property
     def reason(self) -> str:
@@ -93,6 +96,7 @@ class Trace:
     def to_dict(self) -> dict[str, Any]:
         """The trace as plain JSON data, without the query's text and without the text of errors (no secrets)."""
         return {
+            "id": self.id,
             "model": self.model,
             "path": list(self.path),
             "done": self.done,

@@ -52,11 +52,13 @@ class Account:
         self._prices = prices
         self._limit = limit
         self._thread = thread
-        self._open: Reservation | None = None
+        self._prompt_tokens = prompt_tokens
+        self._max_tokens = max_tokens
+        self._open: dict[str, Reservation] = {}
         self._cheapest: str | None = None
         self._expected: dict[str, float] = {}
         if limit is not None:
-            self._expected = {name: self._expect(name, prompt_tokens, max_tokens) for name in policy.models}
+            self._expected = {name: self._expect(name, prompt_tokens) or 0.0 for name in policy.models}
 
     def affordable(self, models: Collection[str]) -> frozenset[str]:
         """The models that can be asked within the limit; where that is none, the cheapest if the limit allows it.
@@ -71,7 +73,7 @@ class Account:
         self.at_limit = not found
         if not found:
             self.reserve(self._cheapest)
-            self.close(0.0)
+            self.close(self._cheapest, 0.0)
         return found | {self._cheapest}
 
     def payable(self, models: Collection[str]) -> frozenset[str]:
@@ -88,19 +90,28 @@ class Account:
         """
         if self._limit is not None:
             force = self._limit.at_limit == "cheapest" and model == self._cheapest
-            self._open = self._limit.reserve(model, self._expected[model], self._thread, force=force)
+            self._open[model] = self._limit.reserve(model, self._expected[model], self._thread, force=force)
 
     def pay(self, model: str, usage: Usage | None) -> float | None:
         """What a pass cost, in USD; None where its usage or its price is unknown."""
         cost = self._cost(model, usage)
-        self.close(cost)
+        self.close(model, cost)
         return cost
 
-    def close(self, usd: float | None) -> None:
-        """End the open pass, which cost this; None: nobody knows."""
-        if self._open is not None:
-            self._open.settle(usd)
-            self._open = None
+    def close(self, model: str, usd: float | None) -> None:
+        """End the open pass of a model, which cost this; None: nobody knows."""
+        if (reserved := self._open.pop(model, None)) is not None:
+            reserved.settle(usd)
+
+    def expected(self, model: str, prompt_tokens: int | None) -> float | None:
+        """What a pass of a model probably costs, in USD; None where nobody knows.
+
+        Args:
+            model: Its name.
+            prompt_tokens: How long the prompt is, where another model has counted it.
+        """
+        known = prompt_tokens or self._prompt_tokens
+        return self._expect(model, known) if known else None
 
     def _cost(self, model: str, usage: Usage | None) -> float | None:
         if usage is None or usage.free:
@@ -112,6 +123,7 @@ class Account:
             usage.input_tokens, usage.output_tokens, cache_read=usage.cache_read, cache_creation=usage.cache_creation
         )
 
-    def _expect(self, model: str, prompt: int, longest: int | None) -> float:
-        known = [tokens for tokens in (self._policy.expected_output_tokens(model), longest) if tokens is not None]
-        return self._cost(model, Usage(prompt, round(min(known, default=0)))) or 0.0
+    def _expect(self, model: str, prompt: int) -> float | None:
+        lengths = (self._policy.expected_output_tokens(model), self._max_tokens)
+        known = [tokens for tokens in lengths if tokens is not None]
+        return self._cost(model, Usage(prompt, round(min(known, default=0))))

@@ -10,6 +10,7 @@ from cascade_components.cascade import Cascade
 from cascade_components.pricing import TokenPrice
 from cascade_components.quality.checks import ToolSchemas
 from cascade_components.serving.account import Account
+from cascade_components.serving.reach import Reach
 from cascade_components.serving.servable import ServablePolicy
 from cascade_components.serving.settings import CallSettings
 from cascade_components.stickiness import Incumbent, Sticky, sticky_route
@@ -47,9 +48,11 @@ class Turn:
 
 
 def first_trace(
+    cascade: Cascade,
     policy: ServablePolicy,
     turn: Turn,
     account: Account,
+    reach: Reach,
     *,
     sticky: Sticky | None,
     prices: Mapping[str, TokenPrice],
@@ -58,9 +61,11 @@ def first_trace(
     """Choose the model that a call asks first.
 
     Args:
+        cascade: Decides.
         policy: At the call's operating point.
         turn: The call.
-        account: Says who can be paid.
+        account: Says whether the spending limit is reached.
+        reach: Says who can be asked.
         sticky: Whether conversations stay with their model.
         prices: The user's own.
         remedy: What to do about a conversation that nobody asks anything in, in the framework's words.
@@ -69,21 +74,21 @@ def first_trace(
         ValueError: Nobody asks anything, or the model named is not in the policy.
         SpendLimitError: Nobody can be paid.
     """
-    cascade, named, escalate = Cascade(policy), turn.settings.model, turn.settings.escalate
+    named, escalate = turn.settings.model, turn.settings.escalate
     query = turn.text if turn.text.strip() else turn.whole
     if named is not None:
         return cascade.start(query, model=named, escalate=escalate)
     last = turn.last if sticky else None
-    payable = account.affordable(turn.able)
+    can_ask = reach.first()
     if turn.text.strip():
-        route = sticky_route(policy, query, payable, last, sticky, prices)
-    elif last is not None and last.in_tool_loop and last.model in payable:
+        route = sticky_route(policy, query, can_ask, last, sticky, prices)
+    elif last is not None and last.in_tool_loop and last.model in can_ask:
         route = _by_name(last.model, "it made the tool call")
     else:
-        route = _by_name(_strongest(policy, payable, turn, remedy), "the query has no text to route")
+        route = _by_name(_strongest(policy, can_ask, turn, remedy), "the query has no text to route")
     if account.at_limit:
         route = replace(route, reason=f"the spending limit is reached: {route.plan.start}, the cheapest, is asked")
-    return cascade.start(query, available=payable, route=route, escalate=escalate)
+    return cascade.start(query, available=can_ask, route=route, escalate=escalate)
 
 
 def _strongest(policy: ServablePolicy, models: Collection[str], turn: Turn, remedy: str) -> str:

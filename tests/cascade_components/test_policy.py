@@ -41,8 +41,8 @@ class TestLoadErrors:
             cc.CascadePolicy.load(tmp_path)
 
     def test_a_damaged_file_is_named(self, folder):
-        (folder / "options.safetensors").write_bytes(b"x")
-        with pytest.raises(ValueError, match=r"options\.safetensors is missing or damaged"):
+        next(folder.glob("options-*.safetensors")).write_bytes(b"x")
+        with pytest.raises(ValueError, match=r"options-\w+\.safetensors is damaged"):
             cc.CascadePolicy.load(folder, encoder=toy_encoder)
 
     def test_a_newer_format(self, folder):

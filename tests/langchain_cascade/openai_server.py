@@ -25,6 +25,10 @@ class Reply:
     """Why the answer ended; None: what fits."""
     status: int = 200
     wait_s: float = 0.0
+    headers: tuple = ()
+    """Further headers: names with values."""
+    breaks_after: int | None = None
+    """Events of a stream after which the connection is cut."""
 
     @property
     def finish_reason(self):
@@ -133,7 +137,14 @@ class _Completions(BaseHTTPRequestHandler):
             return
         frame = {"id": "1", "object": "chat.completion", "created": 1, "model": body["model"]}
         if reply.status != 200:
-            self._send(reply.status, "application/json", json.dumps({"error": {"message": "out of order"}}))
+            text = json.dumps({"error": {"message": "out of order"}})
+            self._send(reply.status, "application/json", text, reply.headers)
+        elif body.get("stream") and reply.breaks_after is not None:
+            events = list(_events(frame, reply, include_usage=False))
+            whole = len("".join(events).encode())
+            text = "".join(events[: reply.breaks_after])
+            self._send(200, "text/event-stream", text, (("Content-Length", str(whole)),))
+            self.close_connection = True
         elif body.get("stream"):
             include_usage = (body.get("stream_options") or {}).get("include_usage")
             self._send(200, "text/event-stream", "".join(_events(frame, reply, include_usage)))
@@ -141,11 +152,11 @@ class _Completions(BaseHTTPRequestHandler):
             choice = {"index": 0, "finish_reason": reply.finish_reason, "message": reply.message}
             self._send(200, "application/json", json.dumps({**frame, "choices": [choice], "usage": USAGE}))
 
-    def _send(self, status, kind, text):
+    def _send(self, status, kind, text, headers=()):
         data = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **dict(headers)}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 

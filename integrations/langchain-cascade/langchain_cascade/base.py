@@ -9,12 +9,14 @@ from typing import Any, Literal, Self, cast
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.language_models import BaseChatModel, LangSmithParams, ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
-from pydantic import ConfigDict, PrivateAttr, SecretStr, SkipValidation, model_validator
+from pydantic import ConfigDict, PrivateAttr, SecretStr, SkipValidation, field_serializer, model_validator
 
 import cascade_components as cc
 from cascade_components.availability import Capabilities, Needs, able_models
-from cascade_components.serving.call import Serving
+from cascade_components.serving.health import Health
+from cascade_components.serving.resilience import Resilience
 from cascade_components.serving.servable import Price, ServablePolicy, check_priced, token_prices
+from cascade_components.serving.setup import Serving
 from cascade_components.serving.turn import Turn
 from cascade_components.spending import SpendLimit
 from langchain_cascade.capabilities import capabilities_of, features_needed, pool_profile, prompt_tokens
@@ -29,6 +31,7 @@ from langchain_cascade.history import provider_of, seen_calls
 from langchain_cascade.pool import check_pool, identity
 from langchain_cascade.request import Request
 from langchain_cascade.tools import ChatRunnable, innermost
+from langchain_cascade.wrapped import retries
 
 _REMEDY = (
     "Add a HumanMessage, give the cascade query= a function that takes the text from your messages, or name the model "
@@ -51,13 +54,21 @@ class CascadeBase(BaseChatModel):
     """What a token of each model costs in USD; where none is given, what the policy's outcomes imply."""
     spend_limit: SkipValidation[SpendLimit | None] = None
     """A cap on what calls may cost."""
+    resilience: Resilience = Resilience()
+    """What it does about models that are slow, fail, or are out."""
+    monitor: SkipValidation[cc.Monitor | None] = None
+    """Hears how each call ended, and says when calls drift from what the policy expects."""
+    shadow: SkipValidation[cc.Shadow | None] = None
+    """Asks the target about a share of the accepted answers, too, off the caller's path. What that costs is in no
+    trace, and counts against no `spend_limit`."""
 
     temperature: float | None = None
     """Handed to every wrapped call; None: each model keeps its own."""
     max_tokens: int | None = None
     """Handed to every wrapped call, in tokens; None: each model keeps its own."""
     timeout: float | None = None
-    """Handed to every wrapped call, in seconds; None: each model keeps its own."""
+    """Handed to every wrapped call, in seconds; None: each model keeps its own. What the cascade itself waits for a
+    model is `resilience`'s."""
     stop: list[str] | None = None
     """Handed to every wrapped call; None: each model keeps its own."""
     max_retries: int | None = None
@@ -69,6 +80,7 @@ class CascadeBase(BaseChatModel):
 
     _policy_folder: str | None = PrivateAttr(default=None)
     _points: dict[tuple[str, str, float], ServablePolicy] = PrivateAttr(default_factory=dict)
+    _health: Health = PrivateAttr(default_factory=Health)
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -84,12 +96,17 @@ class CascadeBase(BaseChatModel):
         if found is not policy:
             self._policy_folder = os.fspath(cast("str", policy))
 
+    @field_serializer("models")
+    def _without_secrets(self, models: Mapping[str, ChatRunnable]) -> dict[str, str]:
+        return {name: type(found).__name__ for name, found in models.items()}
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_pool(self.models, self.policy)
         prices = token_prices(self.prices, self.policy)
         if self.spend_limit is not None:
             check_priced(self.policy, prices)
+        self.resilience.check_models(self.policy.models)
         return self
 
     @property
@@ -100,8 +117,25 @@ class CascadeBase(BaseChatModel):
     @property
     def serving(self) -> Serving:
         """How it serves, by its parameters as they are now."""
-        prices = token_prices(self.prices, self.policy)
-        return Serving(self.policy, prices, self.spend_limit, self.sticky, self.release, _REMEDY, self._points)
+        return Serving(
+            self.policy,
+            token_prices(self.prices, self.policy),
+            self.spend_limit,
+            self.sticky,
+            self.release,
+            _REMEDY,
+            self._points,
+            self.resilience,
+            self._health,
+            frozenset(name for name, model in self.models.items() if self.resilience.retries and retries(model)),
+            self.monitor,
+            self.shadow,
+        )
+
+    @property
+    def health(self) -> Health:
+        """What it has learnt about its models while it served."""
+        return self._health
 
     @property
     def own_handlers(self) -> list[BaseCallbackHandler]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
-from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+from langchain_core.callbacks import AsyncParentRunManager, BaseCallbackManager, ParentRunManager
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import RunnableConfig
@@ -15,14 +15,17 @@ from langchain_core.runnables.config import patch_config
 
 from cascade_components.answers import Answer
 from cascade_components.serving.call import ServedCall
+from cascade_components.serving.lanes import Lanes
+from langchain_cascade import wrapped
 from langchain_cascade.answers import answer_of
 from langchain_cascade.base import CascadeBase
 from langchain_cascade.cache import cache_key, cache_of, recalled
 from langchain_cascade.history import provider_of, sanitize_history
-from langchain_cascade.listeners import DRAFT_TAGS, muted, streams_tokens
+from langchain_cascade.listeners import DRAFT_TAGS, SHADOW_TAGS, muted, streams_tokens
 from langchain_cascade.messages import AnswerStream, as_chunk, last_chunk, with_blocks
 from langchain_cascade.request import Request
 from langchain_cascade.tools import ChatRunnable, adapt, has_format, innermost, resolved
+from langchain_cascade.unfinished import ended_if_cancelled
 from langchain_cascade.usage import total_usage, usage_of
 
 
@@ -47,6 +50,7 @@ class Call:
         self._served: ServedCall | None = None
         self._blocks = host.output_version == "v1"
         self._stream = AnswerStream(blocks=False)
+        self._streamed = False
 
     # — the cache —
 
@@ -80,21 +84,12 @@ class Call:
             raise RuntimeError(msg)
         return self._served
 
-    def begin(self, handlers: list[BaseCallbackHandler]) -> None:
-        """Choose the first model; `handlers` are those of the run."""
+    def begin(self, run: ParentRunManager | AsyncParentRunManager) -> None:
+        """Choose the first model; `run` holds those of the wrapped models."""
+        self._run = run
         self._served = ServedCall(self.host.serving, self.host.turn_of(self.request))
-        streams = self.host.streaming if self.host.streaming is not None else streams_tokens(handlers)
+        streams = self.host.streaming if self.host.streaming is not None else streams_tokens(run.handlers)
         self._served.begin(heard=streams)
-
-    @property
-    def done(self) -> bool:
-        """Whether the answer stands."""
-        return self.recalled or self.served.trace.done
-
-    @property
-    def streaming(self) -> bool:
-        """Whether the model asked now is asked for a stream."""
-        return self.served.streaming
 
     def judge(self) -> None:
         """Judge the answer that came last: it stands, or another model is asked."""
@@ -115,10 +110,6 @@ class Call:
             return received.parsing_error is None and (called or schema.fits(received.parsed))
         return bool(calls) or has_format(str(received.message.text), self.request.response_format)
 
-    def fail(self, error: Exception) -> None:
-        """The model asked last raised `error`: choose another one, or raise."""
-        self.served.fail(error)
-
     def abandon(self) -> None:
         """The caller gave the call up."""
         if self._served is not None:
@@ -126,20 +117,68 @@ class Call:
 
     # — one pass —
 
-    def next_pass(self, callbacks: BaseCallbackManager) -> tuple[ChatRunnable, list[BaseMessage], RunnableConfig]:
-        """The model to call now, with tools, schema and call arguments bound to it, its messages and its config.
+    @property
+    def lanes(self) -> Lanes:
+        """Threads for calls that may be given up."""
+        return self.host.health.lanes
 
-        Raises:
-            SpendLimitError: The call would go over the limit.
-        """
-        request, served, name = self.request, self.served, self.served.open_pass()
-        self._stream = AnswerStream(blocks=self._blocks)
-        heard = muted(callbacks, streamed=served.streaming) if served.held else callbacks
+    def wait_turn(self) -> None:
+        """Wait for the cascade's own rate limiter."""
+        if self.host.rate_limiter is not None:
+            self.host.rate_limiter.acquire(blocking=True)
+
+    async def await_turn(self) -> None:
+        """`wait_turn`, async."""
+        if self.host.rate_limiter is not None:
+            await self.host.rate_limiter.aacquire(blocking=True)
+
+    def asks(self, model: str, *, rival: bool) -> Callable[[], Any]:
+        """Prepare the call of a model."""
+        prepared = self._prepared(model, rival=rival)
+
+        def ask() -> Any:
+            if rival:
+                self.wait_turn()
+            return wrapped.invoke(*prepared)
+
+        return ask
+
+    def aasks(self, model: str, *, rival: bool) -> Callable[[], Awaitable[Any]]:
+        """`asks`, async."""
+        prepared = self._prepared(model, rival=rival)
+
+        async def ask() -> Any:
+            if rival:
+                await self.await_turn()
+            return await ended_if_cancelled(*prepared)
+
+        return ask
+
+    def streams(self, model: str) -> Generator[Any]:
+        """Call a model by a stream."""
+        return wrapped.stream(*self._prepared(model))
+
+    def astreams(self, model: str) -> AsyncGenerator[Any]:
+        """`streams`, async."""
+        return wrapped.astream(*self._prepared(model))
+
+    def _prepared(self, name: str, *, rival: bool = False) -> tuple[ChatRunnable, list[BaseMessage], RunnableConfig]:
+        """A model as it is called for an answer, its messages, and a config under the call's run."""
+        request, served = self.request, self.served
+        if not rival:
+            self._stream, self._streamed = AnswerStream(blocks=self._blocks), False
+        held, callbacks = rival or served.held, cast("BaseCallbackManager", self._run.get_child())
+        heard = muted(callbacks, streamed=served.streaming) if held else callbacks
         config = patch_config(request.config, callbacks=heard)
         decision = {"cascade_model": name, "cascade_reason": served.trace.reasons[-1]}
         config["metadata"] = {**config["metadata"], **decision}
-        if served.held:
+        if held:
             config["tags"] = [*config["tags"], *DRAFT_TAGS]
+        return self._bound(name, config)
+
+    def _bound(self, name: str, config: RunnableConfig) -> tuple[ChatRunnable, list[BaseMessage], RunnableConfig]:
+        """A model with tools, schema and call arguments bound to it, its messages and its config."""
+        request = self.request
         model = resolved(self.host.models[name], config)
         messages, kwargs = self._messages_for(model), {**request.kwargs, **self._stream_argument(model)}
         for wanted in (request.schema, request.tools):
@@ -162,16 +201,16 @@ class Call:
         messages = self.request.messages
         return messages if provider is None else sanitize_history(messages, provider, author=self.host.author_of)
 
-    def receive(self, result: Any) -> None:
+    def receive(self, model: str, answer: Any) -> None:
         """Take a whole answer: a message, or raw and parsed where a schema was asked for."""
         if self.request.schema is None:
-            self._keep(result)
+            self._keep(model, answer)
         else:
-            self._keep(result["raw"], result["parsed"], result["parsing_error"])
+            self._keep(model, answer["raw"], answer["parsed"], answer["parsing_error"])
 
-    def take(self, chunk: AIMessage) -> bool:
+    def take(self, part: AIMessage) -> bool:
         """Take one chunk of a stream; say whether a held answer has come so far that it may be released."""
-        self._stream.take(chunk)
+        self._stream.take(part)
         return self.served.read(self._stream.text)
 
     def consider_release(self) -> None:
@@ -193,19 +232,60 @@ class Call:
         Raises:
             ValueError: There were none.
         """
-        whole = self._stream.whole()
+        whole, model = self._stream.whole(), self.served.trace.model
         if whole is None:
-            msg = f"{self.served.trace.model} streamed no chunk."
+            msg = f"{model} streamed no chunk."
             raise ValueError(msg)
-        self._keep(message_chunk_to_message(whole))
+        self._keep(model, message_chunk_to_message(whole))
+        self._streamed = True
 
-    def _keep(self, message: Any, parsed: Any = None, parsing_error: BaseException | None = None) -> None:
+    def restarted(self) -> list[AIMessageChunk]:
+        """The chunk that tells the reader of a broken stream that another answer begins, if one does."""
+        mark = self.served.restart
+        if mark is None:
+            return []
+        content: Any = [] if self._blocks else ""
+        return [AIMessageChunk(content=content, response_metadata={"cascade_restart": [mark]})]
+
+    def _keep(self, model: str, message: Any, parsed: Any = None, parsing_error: BaseException | None = None) -> None:
         if not isinstance(message, AIMessage):
-            msg = f"{self.served.trace.model} returned no message of a chat model but {type(message).__name__}."
+            msg = f"{model} returned no message of a chat model but {type(message).__name__}."
             raise TypeError(msg)
         usage = message.usage_metadata
         told = cast("dict[str, Any] | None", usage)
-        self.served.close_pass(Received(message, parsed, parsing_error), usage_of(usage), told)
+        self.served.close_pass(Received(message, parsed, parsing_error), usage_of(usage), told, model=model)
+
+    # — the shadow —
+
+    @property
+    def answer_text(self) -> str:
+        """The text of the answer that stands."""
+        return str(self.accepted.message.text)
+
+    def shadow_asks(self, model: str) -> Callable[[], str]:
+        """Prepare a call of a model that no callback of the caller's hears."""
+        shadowed = self._shadowed(model)
+        return lambda: _text(wrapped.invoke(*shadowed))
+
+    def ashadow_asks(self, model: str) -> Callable[[], Awaitable[str]]:
+        """`shadow_asks`, async."""
+        shadowed = self._shadowed(model)
+
+        async def ask() -> str:
+            return _text(await wrapped.ainvoke(*shadowed))
+
+        return ask
+
+    def _shadowed(self, name: str) -> tuple[ChatRunnable, list[BaseMessage], RunnableConfig]:
+        mine: RunnableConfig = {
+            "callbacks": [],
+            "tags": list(SHADOW_TAGS),
+            "metadata": {"cascade_model": name},
+            "run_name": "cascade_shadow",
+        }
+        config: RunnableConfig = {**self.request.config, **mine}
+        config.pop("run_id", None)
+        return self._bound(name, config)
 
     # — the outcome —
 
@@ -232,5 +312,10 @@ class Call:
 
     def last_chunks(self) -> list[AIMessageChunk]:
         """What ends the caller's stream: the rest of a streamed answer, or the whole of a held one."""
-        streamed = len(self._stream) > 0 and self.served.accepted is self.served.passes[-1]
+        streamed = self._streamed and self.served.accepted is self.served.passes[-1]
         return [*self._stream.rest(), last_chunk(self.message)] if streamed else [as_chunk(self.message)]
+
+
+def _text(answer: Any) -> str:
+    """The text of a wrapped model's answer, with or without a schema."""
+    return str((answer["raw"] if isinstance(answer, dict) else answer).text)

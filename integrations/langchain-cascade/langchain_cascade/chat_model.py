@@ -55,6 +55,8 @@ class CascadeChatModel(CascadeBase):
         models: The policy's models, by name: chat models, or Runnables around one.
         query: Takes the text that is routed from the messages; by default, the last human turn's. Use the one that
             the policy was fitted with.
+        resilience: A `cascade_components.Resilience`: time-outs, retries, circuit breakers, hedging, and what becomes
+            of a broken stream.
         kwargs: `temperature`, `max_tokens`, `timeout` and `stop`, handed to every wrapped call; and the parameters of
             any LangChain chat model (`name`, `tags`, `callbacks`, …).
 

@@ -1,4 +1,4 @@
-"""The two loops, sync and async, that call the models which a `Call` names. Every entry point runs one of them.
+"""The run that holds a call, sync and async: every entry point opens one of them, and runs the core's loop in it.
 
 One chain run holds the runs of all the models asked: a chat model's run could not hold others.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import (
@@ -18,7 +18,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.messages import AIMessageChunk
 
-from langchain_cascade import wrapped
+from cascade_components.serving.loop import adrive, drive
 from langchain_cascade.call import Call
 
 
@@ -29,25 +29,8 @@ def run(call: Call) -> Generator[AIMessageChunk]:
         if call.cache is not None:
             call.recall(call.cache.lookup(*call.cache_key))
         if not call.recalled:
-            call.begin(held_by.handlers)
-        while not call.done:
-            try:
-                if call.host.rate_limiter is not None:
-                    call.host.rate_limiter.acquire(blocking=True)
-                model, messages, config = call.next_pass(held_by.get_child())
-                if call.streaming:
-                    with closing(wrapped.stream(model, messages, config)) as chunks:
-                        for chunk in chunks:
-                            if call.take(chunk):
-                                call.consider_release()
-                            yield from call.ready()
-                    call.end_stream()
-                else:
-                    call.receive(wrapped.invoke(model, messages, config))
-            except Exception as error:  # whatever a provider raises: another model may answer
-                call.fail(error)
-            else:
-                call.judge()
+            call.begin(held_by)
+            yield from drive(call)
         if call.cache is not None and not call.recalled:
             call.cache.update(*call.cache_key, call.generations)
         yield from call.last_chunks()
@@ -63,32 +46,16 @@ def run(call: Call) -> Generator[AIMessageChunk]:
 
 
 async def arun(call: Call) -> AsyncGenerator[AIMessageChunk]:
-    """`run`, async; decisions embed and score texts, so they are made in a thread."""
+    """`run`, async."""
     held_by = await _achain_run(call)
     try:
         if call.cache is not None:
             call.recall(await call.cache.alookup(*call.cache_key))
         if not call.recalled:
-            await asyncio.to_thread(call.begin, held_by.handlers)
-        while not call.done:
-            try:
-                if call.host.rate_limiter is not None:
-                    await call.host.rate_limiter.aacquire(blocking=True)
-                model, messages, config = call.next_pass(held_by.get_child())
-                if call.streaming:
-                    async with aclosing(wrapped.astream(model, messages, config)) as chunks:
-                        async for chunk in chunks:
-                            if call.take(chunk):
-                                await asyncio.to_thread(call.consider_release)
-                            for passing in call.ready():
-                                yield passing
-                    call.end_stream()
-                else:
-                    call.receive(await wrapped.ainvoke(model, messages, config))
-            except Exception as error:  # whatever a provider raises: another model may answer
-                await asyncio.to_thread(call.fail, error)
-            else:
-                await asyncio.to_thread(call.judge)
+            await asyncio.to_thread(call.begin, held_by)
+            async with aclosing(adrive(call)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         if call.cache is not None and not call.recalled:
             await call.cache.aupdate(*call.cache_key, call.generations)
         for passing in call.last_chunks():

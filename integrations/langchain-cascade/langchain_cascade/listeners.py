@@ -11,6 +11,8 @@ from langchain_core.tracers import BaseTracer
 DRAFT_TAGS = ("nostream", "cascade:draft")
 """`nostream` is LangGraph's: its token streams leave such a run out."""
 
+SHADOW_TAGS = ("nostream", "cascade:shadow")
+
 _Manager = TypeVar("_Manager", bound=BaseCallbackManager)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
 from cascade_components.cascade import Router
+from cascade_components.serving.secrecy import may_be_secret
 from cascade_components.serving.servable import check_names
 from langchain_cascade.tools import ChatRunnable, innermost
 
@@ -26,7 +28,18 @@ def check_pool(models: Mapping[str, Any], policy: Router) -> None:
 
 
 def identity(model: ChatRunnable) -> dict[str, Any]:
-    """Class and parameters of a wrapped model, as it names them itself."""
+    """Class and parameters of a wrapped model, as it names them itself, without secrets."""
     inner = innermost(model)
     params: Mapping[str, Any] = inner._identifying_params if isinstance(inner, BaseChatModel) else {}
-    return {"class": type(inner).__name__, **params}
+    return {"class": type(inner).__name__, **_without_secrets(params)}
+
+
+def _without_secrets(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters, of what may be a secret only a digest: two keys are two identities."""
+    found: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if may_be_secret(name, value):
+            found[name] = hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+        else:
+            found[name] = _without_secrets(value) if isinstance(value, Mapping) else value
+    return found

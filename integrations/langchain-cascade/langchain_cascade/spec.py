@@ -13,6 +13,7 @@ from langchain_core.load import dumpd, load
 from langchain_core.runnables import RunnableBinding
 
 from cascade_components.pricing import TokenPrice
+from cascade_components.serving.resilience import Resilience
 from cascade_components.serving.secrecy import may_be_secret
 from cascade_components.spending import SpendLimit
 from langchain_cascade.base import CascadeBase
@@ -58,6 +59,7 @@ def spec_of(model: CascadeBase, policy: str | os.PathLike[str] | None) -> dict[s
         "parameters": {name: value for name in _PLAIN if (value := getattr(model, name)) is not None},
         "prices": prices,
         "spend_limit": caps,
+        "resilience": model.resilience.to_dict(),
     }
 
 
@@ -80,6 +82,7 @@ def parameters_of(spec: Mapping[str, Any], given: Mapping[str, ChatRunnable]) ->
         "models": {**read, **given},
         "prices": {name: TokenPrice(**price) for name, price in spec["prices"].items()} or None,
         "spend_limit": None if spec["spend_limit"] is None else SpendLimit(**spec["spend_limit"]),
+        "resilience": Resilience(**spec.get("resilience", {})),
         **spec["parameters"],
     }
 

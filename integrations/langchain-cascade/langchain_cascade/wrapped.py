@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import set_config_context
+from langchain_core.runnables.retry import RunnableRetry
 
 from langchain_cascade.tools import ChatRunnable
 
@@ -49,6 +50,16 @@ async def astream(model: ChatRunnable, messages: list[BaseMessage], config: Runn
                 yield chunk
         finally:
             await asyncio.create_task(chunks.aclose(), context=context)
+
+
+def retries(model: ChatRunnable) -> bool:
+    """Whether a model's client, or a layer around it, asks again by itself: by its own word `max_retries`."""
+    if isinstance(model, RunnableRetry):
+        return model.max_attempt_number > 1
+    for layer in ("bound", "default", "runnable"):
+        if not hasattr(type(model), "bind_tools") and layer in getattr(type(model), "model_fields", {}):
+            return retries(getattr(model, layer))
+    return bool(getattr(model, "max_retries", 0) != 0)  # None: the client's default, which is not 0
 
 
 async def _next(chunks: AsyncIterator[Any]) -> Any:

@@ -16,9 +16,11 @@ from pydantic import Field, PrivateAttr, SkipValidation
 
 import cascade_components as cc
 from cascade_components.availability import Capabilities, Needs, able_models
-from cascade_components.serving.call import Release, Serving
+from cascade_components.serving.health import Health
+from cascade_components.serving.resilience import Resilience
 from cascade_components.serving.servable import Price, ServablePolicy, check_names, check_priced, token_prices
 from cascade_components.serving.settings import CallSettings
+from cascade_components.serving.setup import Release, Serving
 from cascade_components.serving.turn import Turn
 from cascade_components.spending import SpendLimit
 from cascade_components.stickiness import Sticky
@@ -51,9 +53,13 @@ class CascadeBase(FunctionCallingLLM):
     release: Literal["judged", "early"] = "judged"
     prices: SkipValidation[dict[str, Price] | None] = Field(default=None, exclude=True)
     spend_limit: SpendLimit | None = Field(default=None, exclude=True)
+    resilience: Resilience = Field(default=Resilience())
+    monitor: SkipValidation[cc.Monitor | None] = Field(default=None, exclude=True)
+    shadow: SkipValidation[cc.Shadow | None] = Field(default=None, exclude=True)
 
     _policy_folder: str | None = PrivateAttr(default=None)
     _points: dict[tuple[str, str, float], ServablePolicy] = PrivateAttr(default_factory=dict)
+    _health: Health = PrivateAttr(default_factory=Health)
 
     def __init__(
         self,
@@ -65,6 +71,9 @@ class CascadeBase(FunctionCallingLLM):
         release: Release = "judged",
         prices: Mapping[str, Price] | None = None,
         spend_limit: SpendLimit | None = None,
+        resilience: Resilience | None = None,
+        monitor: cc.Monitor | None = None,
+        shadow: cc.Shadow | None = None,
         **kwargs: Any,
     ) -> None:
         found = cc.CascadePolicy.load(policy) if isinstance(policy, str | os.PathLike) else policy
@@ -80,10 +89,14 @@ class CascadeBase(FunctionCallingLLM):
             release=release,
             prices=None if prices is None else dict(prices),
             spend_limit=spend_limit,
+            resilience=Resilience() if resilience is None else resilience,
+            monitor=monitor,
+            shadow=shadow,
             **kwargs,
         )
         if found is not policy:
             self._policy_folder = os.fspath(cast("str", policy))
+        self.resilience.check_models(found.models)
         prices_known = self.serving.prices
         if spend_limit is not None:
             check_priced(found, prices_known)
@@ -106,8 +119,25 @@ class CascadeBase(FunctionCallingLLM):
     @property
     def serving(self) -> Serving:
         """How it serves, by its parameters as they are now."""
-        prices = token_prices(self.prices, self.policy)
-        return Serving(self.policy, prices, self.spend_limit, self.sticky, self.release, _REMEDY, self._points)
+        return Serving(
+            self.policy,
+            token_prices(self.prices, self.policy),
+            self.spend_limit,
+            self.sticky,
+            self.release,
+            _REMEDY,
+            self._points,
+            self.resilience,
+            self._health,
+            frozenset(name for name, model in self.models.items() if getattr(model, "max_retries", 0) != 0),
+            self.monitor,
+            self.shadow,
+        )
+
+    @property
+    def health(self) -> Health:
+        """What it has learnt about its models while it served."""
+        return self._health
 
     # — what it says about itself —
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -16,7 +16,9 @@ from llama_index.core.llms.llm import LLM
 from llama_index.core.tools import BaseTool
 
 from cascade_components.serving.account import Usage
-from cascade_components.serving.call import ServedCall, Serving
+from cascade_components.serving.call import ServedCall
+from cascade_components.serving.lanes import Lanes
+from cascade_components.serving.setup import Serving
 from cascade_components.serving.turn import Turn
 from llama_index.llms.cascade.events import CascadeEndEvent
 from llama_index.llms.cascade.responses import (
@@ -99,11 +101,6 @@ class Call:
         self.served = ServedCall(self._serving, self._turn_of())
         self.served.begin()
 
-    @property
-    def done(self) -> bool:
-        """Whether the answer stands."""
-        return self.served.trace.done
-
     def abandon(self) -> None:
         """The caller gave the call up."""
         if hasattr(self, "served"):
@@ -111,23 +108,71 @@ class Call:
 
     # — one pass —
 
-    def next_pass(self, way: str) -> Callable[[], Any]:
-        """The call to make now.
+    @property
+    def lanes(self) -> Lanes:
+        """Threads for calls that may be given up."""
+        return self._serving.health.lanes
 
-        Args:
-            way: `chat`, `achat`, `stream_chat` or `astream_chat`.
+    def wait_turn(self) -> None:
+        """LlamaIndex's rate limiters are the LLMs' own."""
 
-        Raises:
-            SpendLimitError: The call would go over the limit.
-        """
-        llm = self._models[self.served.open_pass()]
+    async def await_turn(self) -> None:
+        """`wait_turn`, async."""
+
+    def asks(self, model: str, *, rival: bool) -> Callable[[], ChatResponse]:  # noqa: ARG002
+        """Prepare the call of an LLM."""
+        chat = self._prepared(model, "chat")
+
+        def ask() -> ChatResponse:
+            with self.span():
+                return cast("ChatResponse", chat())
+
+        return ask
+
+    def aasks(self, model: str, *, rival: bool) -> Callable[[], Awaitable[ChatResponse]]:  # noqa: ARG002
+        """`asks`, async."""
+        chat = self._prepared(model, "achat")
+
+        async def ask() -> ChatResponse:
+            with self.span():
+                return cast("ChatResponse", await chat())
+
+        return ask
+
+    def streams(self, model: str) -> Generator[ChatResponse]:
+        """Call an LLM by a stream."""
+        self._reset()
+        with self.span():
+            parts = self._prepared(model, "stream_chat")()
+        with closing(parts):
+            yield from parts
+
+    async def astreams(self, model: str) -> AsyncGenerator[ChatResponse]:
+        """`streams`, async."""
+        self._reset()
+        with self.span():
+            parts = await self._prepared(model, "astream_chat")()
+        async with aclosing(parts):
+            async for part in parts:
+                yield part
+
+    def _reset(self) -> None:
         self._waiting, self._last, self._usage, self._finish = [], None, None, None
         self._streamed = False
+
+    def _prepared(self, model: str, way: str) -> Callable[[], Any]:
+        """The call of an LLM.
+
+        Args:
+            model: Its name in the pool.
+            way: `chat`, `achat`, `stream_chat` or `astream_chat`.
+        """
+        llm = self._models[model]
         tools, messages, kwargs = self._request.tools, list(self._request.messages), dict(self._request.kwargs)
         if tools is None:
             return lambda: getattr(llm, way)(messages, **kwargs)
         if not isinstance(llm, FunctionCallingLLM):
-            msg = f"{self.served.trace.model} ({llm.class_name()}) cannot call tools."
+            msg = f"{model} ({llm.class_name()}) cannot call tools."
             raise TypeError(msg)
         return lambda: getattr(llm, f"{way}_with_tools")(
             list(tools.tools),
@@ -138,22 +183,26 @@ class Call:
             **kwargs,
         )
 
-    def receive(self, response: ChatResponse) -> None:
+    def receive(self, model: str, answer: ChatResponse) -> None:
         """Take a whole answer."""
-        self._read(response)
-        self.served.close_pass(response, self._usage, usage_words(self._usage))
+        self._reset()
+        self._keep(model, answer)
+
+    def _keep(self, model: str, answer: ChatResponse) -> None:
+        self._read(answer)
+        self.served.close_pass(answer, self._usage, usage_words(self._usage), model=model)
 
     def _read(self, response: ChatResponse) -> None:
         """Keep what is told beside the answer: some streams tell it before their last part."""
         self._usage = larger(self._usage, usage_of(response))
         self._finish = finish_reason(response) or self._finish
 
-    def take(self, response: ChatResponse) -> bool:
+    def take(self, part: ChatResponse) -> bool:
         """Take a part of a stream; say whether a held answer has come so far that it may be released."""
-        self._read(response)
-        self._last = response
-        self._waiting.append(self._marked(response))
-        return self.served.read(response.message.content or "")
+        self._read(part)
+        self._last = part
+        self._waiting.append(self._marked(part))
+        return self.served.read(part.message.content or "")
 
     def consider_release(self) -> None:
         """Release a held answer if what has come of it is good enough."""
@@ -177,8 +226,16 @@ class Call:
         if self._last is None:
             msg = f"{self.served.trace.model} streamed nothing."
             raise ValueError(msg)
-        self.receive(self._last)
+        self._keep(self.served.trace.model, self._last)
         self._streamed = True
+
+    def restarted(self) -> list[ChatResponse]:
+        """The response that tells the reader of a broken stream that another answer begins, if one does."""
+        mark = self.served.restart
+        if mark is None:
+            return []
+        empty = ChatMessage(role=MessageRole.ASSISTANT, blocks=[])
+        return [ChatResponse(message=empty, delta="", additional_kwargs={"cascade_restart": [mark]})]
 
     def judge(self) -> None:
         """Judge the answer that came last: it stands, or another LLM is asked."""
@@ -186,6 +243,27 @@ class Call:
         answer = answer_of(last.answer, last.model, self._models[last.model])
         tokens = self._usage.output_tokens if self._usage else None
         self.served.judge(replace(answer, output_tokens=tokens, finish_reason=self._finish))
+
+    # — the shadow —
+
+    @property
+    def answer_text(self) -> str:
+        """The text of the answer that stands."""
+        return self.response.message.content or ""
+
+    def shadow_asks(self, model: str) -> Callable[[], str]:
+        """Prepare a call of an LLM beside the caller's; its own callbacks hear it."""
+        chat = self._prepared(model, "chat")
+        return lambda: chat().message.content or ""
+
+    def ashadow_asks(self, model: str) -> Callable[[], Awaitable[str]]:
+        """`shadow_asks`, async."""
+        chat = self._prepared(model, "achat")
+
+        async def ask() -> str:
+            return (await chat()).message.content or ""
+
+        return ask
 
     # — the outcome —
 

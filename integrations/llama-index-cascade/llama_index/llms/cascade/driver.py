@@ -1,12 +1,14 @@
-"""The two loops, sync and async, that call the LLMs which a `Call` names. Every entry point runs one of them."""
+"""The frame of a call, sync and async: every entry point runs the core's loop in it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 
 from llama_index.core.base.llms.types import ChatResponse
 
+from cascade_components.serving.loop import adrive, drive
 from llama_index.llms.cascade.call import Call
 
 
@@ -14,27 +16,7 @@ def run(call: Call) -> Generator[ChatResponse]:
     """Call LLMs until an answer stands; yield it as it comes where the caller reads along, else at the end."""
     try:
         call.begin()
-        while not call.done:
-            try:
-                if call.served.streaming:
-                    with call.span():
-                        parts = call.next_pass("stream_chat")()
-                    try:
-                        for part in parts:
-                            if call.take(part):
-                                call.consider_release()
-                            yield from call.ready()
-                    finally:
-                        parts.close()
-                    call.end_stream()
-                else:
-                    with call.span():
-                        response = call.next_pass("chat")()
-                    call.receive(response)
-            except Exception as error:  # whatever a provider raises: another LLM may answer
-                call.served.fail(error)
-            else:
-                call.judge()
+        yield from drive(call)
         call.tell()
         yield from call.last_parts()
     except BaseException:
@@ -43,31 +25,12 @@ def run(call: Call) -> Generator[ChatResponse]:
 
 
 async def arun(call: Call) -> AsyncGenerator[ChatResponse]:
-    """`run`, async; decisions embed and score texts, so they are made in a thread."""
+    """`run`, async."""
     try:
         await asyncio.to_thread(call.begin)
-        while not call.done:
-            try:
-                if call.served.streaming:
-                    with call.span():
-                        parts = await call.next_pass("astream_chat")()
-                    try:
-                        async for part in parts:
-                            if call.take(part):
-                                await asyncio.to_thread(call.consider_release)
-                            for ready in call.ready():
-                                yield ready
-                    finally:
-                        await parts.aclose()
-                    call.end_stream()
-                else:
-                    with call.span():
-                        response = await call.next_pass("achat")()
-                    call.receive(response)
-            except Exception as error:  # whatever a provider raises: another LLM may answer
-                await asyncio.to_thread(call.served.fail, error)
-            else:
-                await asyncio.to_thread(call.judge)
+        async with aclosing(adrive(call)) as parts:
+            async for part in parts:
+                yield part
         call.tell()
         for last in call.last_parts():
             yield last

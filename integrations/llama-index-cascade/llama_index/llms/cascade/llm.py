@@ -59,6 +59,7 @@ class CascadeLLM(CascadeBase):
             estimator, reading along, is sure enough.
         prices: What a token of each model costs in USD.
         spend_limit: A cap on what calls may cost.
+        resilience: Time-outs, retries, circuit breakers, hedging, and what becomes of a broken stream.
 
     Raises:
         ValueError: The pool is not the policy's, or a parameter makes no sense.
