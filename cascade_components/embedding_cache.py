@@ -10,19 +10,17 @@ import hashlib
 import logging
 import os
 import sqlite3
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
-from cascade_components.vector_store import StoredEncoder, VectorStore
+from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder, StaticEncoder
+from cascade_components.encoders.onnx_model import cache_folder
+from cascade_components.progress import with_bar
+from cascade_components.vector_store import BATCH, StoredEncoder, VectorStore
 
 Cache = bool | str | os.PathLike[str] | None
 """True: the file of `default_path`; a path: this file; None or False: embeddings are not kept."""
-
-ENVIRONMENT = "CASCADE_EMBEDDING_CACHE"
-"""Environment variable that names another default file, or `off`."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,36 +49,32 @@ def kept_on_disk(cached: CachedEncoder, cache: Cache) -> Iterator[None]:
         store.close()
 
 
-def default_path() -> Path | None:
-    """The file that embeddings are kept in where none is named; None: switched off by the environment.
+def read_ahead(encoder: CachedEncoder, texts: Sequence[str], what: str, *, progress: bool) -> None:
+    """Encode texts into the encoder's memory, in batches of similar length, with a progress bar on a terminal.
 
-    Example:
-        >>> os.environ[ENVIRONMENT] = "off"
-        >>> default_path() is None
-        True
-        >>> del os.environ[ENVIRONMENT]
+    Many vectors take much room: nothing is returned.
     """
-    if named := os.environ.get(ENVIRONMENT):
-        return None if named == "off" else Path(named)
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local") / "cascade-components" / "Cache"
-    elif sys.platform == "darwin":
-        folder = Path("~/Library/Caches/cascade-components")
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "cascade-components"
-    return folder.expanduser() / "embeddings.sqlite"
+    ordered = sorted(texts, key=len)
+    batches = range(0, len(ordered), BATCH)
+    for start in with_bar(batches, f"encode {what}", progress=progress, total=len(batches)):
+        encoder(ordered[start : start + BATCH])
+
+
+def default_path() -> Path:
+    """The file that embeddings are kept in where none is named: in the user's cache folder, or in `CASCADE_CACHE`."""
+    return cache_folder() / "embeddings.sqlite"
 
 
 def identity(encoder: Encoder) -> str | None:
     """What names an encoder, and changes whenever its vectors do; None: nothing tells.
 
-    It is the encoder's `cache_key`, if it has one. A sentence-transformers model is known by its name and by the names,
-    sizes and dates of its files.
+    It is the encoder's `cache_key`, if it has one. One of ours is known by its name, and by the names, sizes and dates
+    of its model's files.
     """
     if isinstance(encoder, CachedEncoder):
         return identity(encoder.encoder)
     key = getattr(encoder, "cache_key", None)
-    if key is None and isinstance(encoder, SentenceTransformerEncoder):
+    if key is None and isinstance(encoder, SentenceTransformerEncoder | StaticEncoder):
         folder = _folder(encoder) or _fetched(encoder)
         key = None if folder is None else f"{encoder!r} {_stamp(folder)}"
     return None if key is None else str(key)
@@ -103,11 +97,11 @@ def _store(encoder: Encoder, cache: Cache) -> VectorStore | None:
     raise ValueError(f"Embeddings cannot be kept in {path}: {msg}.")
 
 
-def _folder(encoder: SentenceTransformerEncoder) -> Path | None:
+def _folder(encoder: SentenceTransformerEncoder | StaticEncoder) -> Path | None:
     """Where the model's files lie on this machine; None where they aren't there yet."""
     from huggingface_hub import try_to_load_from_cache
 
-    location = encoder._location()
+    location = encoder._location() if isinstance(encoder, SentenceTransformerEncoder) else encoder.name
     if Path(location).is_dir():
         return Path(location)
     name = location if "/" in location else f"sentence-transformers/{location}"
@@ -115,7 +109,7 @@ def _folder(encoder: SentenceTransformerEncoder) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _fetched(encoder: SentenceTransformerEncoder) -> Path | None:
+def _fetched(encoder: SentenceTransformerEncoder | StaticEncoder) -> Path | None:
     encoder(["."])
     return _folder(encoder)
 

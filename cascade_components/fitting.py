@@ -21,8 +21,8 @@ from cascade_components.encoders import (
     DEFAULT_ENCODER,
     CachedEncoder,
     Encoder,
-    SentenceTransformerEncoder,
     encode_with_progress,
+    encoder_from_spec,
 )
 from cascade_components.evidence import Evidence, left_out_distances
 from cascade_components.fit_arguments import Quality, check_choices, check_confidence, checked_target
@@ -64,7 +64,8 @@ def fit(
 
     Args:
         outcomes: Whatever `load_outcomes` takes; at least two models.
-        encoder: Name or folder of a sentence-transformers model, or a callable list[str] → array (n, dim).
+        encoder: Name or folder of a sentence-transformers model (after `onnx:` in 8 bits), `static:` and a folder of
+            static embeddings, or a callable list[str] → array (n, dim).
         cost: Which measurement is Cost: `cost_usd`, `tpot_ms` or `e2el_ms`.
         budget: Mean cost per query, in the metric's units; for both stages together ("sequential": Stage 1 alone).
         retention: Share of the strongest model's accuracy to keep.
@@ -83,9 +84,9 @@ def fit(
         clusters: How many; "auto" chooses by held-out routing utility (sequential: by silhouette).
         seed: Seed of everything random.
         cache: Where embeddings are kept, so that the next fit, or one that was cut short, does not embed again: a file,
-            True (a file in the user's cache folder; the environment variable CASCADE_EMBEDDING_CACHE names another, or
-            is "off") or None (nowhere). Hashes and vectors are kept, no texts, 2 GiB at most. A callable encoder's are
-            only if it has an attribute `cache_key`: a text that changes whenever its vectors do.
+            True (a file in the user's cache folder, or in that of the environment variable CASCADE_CACHE) or None
+            (nowhere). Hashes and vectors are kept, no texts, 2 GiB at most. Those of a callable encoder are only kept
+            if it has an attribute `cache_key`: a text that changes whenever its vectors do.
         progress: Show progress bars on a terminal.
 
     Returns:
@@ -107,7 +108,7 @@ def fit(
     if len(loaded.models) < 2:
         msg = f"A cascade needs outcomes of at least two models, found {', '.join(loaded.models)}."
         raise ValueError(msg)
-    cached = CachedEncoder(SentenceTransformerEncoder(encoder) if isinstance(encoder, str) else encoder)
+    cached = CachedEncoder(encoder_from_spec(encoder) if isinstance(encoder, str) else encoder)
     with _remembering(cached, loaded, cache):
         policy = _fitted(loaded, cached, cost, target, strategy, quality, gate, clusters, seed, progress=progress)
         if confidence is None or held_out is None:

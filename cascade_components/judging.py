@@ -14,7 +14,8 @@ from cascade_components.answers import Answer
 from cascade_components.arrays import Floats, Labels
 from cascade_components.calibration import Calibrator, fit_calibrator
 from cascade_components.cascade import QualityEstimator
-from cascade_components.encoders import CachedEncoder, encode_with_progress
+from cascade_components.embedding_cache import read_ahead
+from cascade_components.encoders import CachedEncoder
 from cascade_components.outcomes import Outcome
 from cascade_components.planning import Strategy
 from cascade_components.progress import with_bar
@@ -157,7 +158,7 @@ def judge_answers(
         return judged
     found = [ModelAnswers.of(table, position).first(turns) for position in range(len(table.models))]
     if quality == "embedding" and (texts := [readable_text(one) or " " for each in found for one in each.answers]):
-        encode_with_progress(encoder, texts, "answers", progress=progress)
+        read_ahead(encoder, texts, "answers", progress=progress)
     fresh = fresh_estimator(quality, encoder, strategy, seed, progress=progress)
     teaching = [answers for answers in found if answers.teaches]
     if silent := [answers.name for answers in found if not answers.teaches]:

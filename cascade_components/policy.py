@@ -22,6 +22,7 @@ from cascade_components.planning import OperatingPoint, Planner, Target
 from cascade_components.policy_data import PolicyData
 from cascade_components.stickiness import Stay
 from cascade_components.trace import EarlyRelease, Plan, Route
+from cascade_components.warming import warm_up
 
 if TYPE_CHECKING:
     from cascade_components.monitoring.feedback import Feedback
@@ -123,6 +124,21 @@ class CascadePolicy(PolicyData):
             return None
         factor = self.factors.get(model, 1.0) if self.metric == "cost_usd" else 1.0
         return factor * price.cost_usd(input_tokens, output_tokens)
+
+    def warm_up(self) -> Self:
+        """Load what a first call would wait for: the encoder, the estimators, the plans with a model out.
+
+        For servers: call it in each process before traffic comes, after a fork. The answers of a made-up call are
+        judged, by estimators of your own, too.
+
+        Raises:
+            Exception: What an encoder or an estimator raises: it would have, on every call.
+
+        Example:
+            >>> policy = CascadePolicy.load("policy/").warm_up()      # doctest: +SKIP
+        """
+        warm_up(self)
+        return self
 
     # — what serving a conversation, or a spending limit, asks —
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from cascade_components.arrays import Labels
 from cascade_components.cascade import QualityEstimator
-from cascade_components.encoders import CachedEncoder, encode_with_progress
+from cascade_components.embedding_cache import read_ahead
+from cascade_components.encoders import CachedEncoder
 from cascade_components.judging import MIN_ANSWERS, Judged, JudgedAnswers, ModelAnswers, fresh_estimator
 from cascade_components.options import candidate_thresholds
 from cascade_components.planning import Strategy
@@ -75,7 +76,7 @@ def _readings(
             scores = found.trained.read(positions[rows], queries, cuts)
             readings.append(Reading(words, found.trained.estimator, rows, scores))
             continue
-        encode_with_progress(encoder, [readable_text(cut) for cut in cuts], f"first {words} words", progress=progress)
+        read_ahead(encoder, [readable_text(cut) for cut in cuts], f"first {words} words", progress=progress)
         with features_remembered():
             reader = train_out_of_fold(own, queries, cuts, read.correct[rows], rows.tolist(), seed=seed)
         readings.append(Reading(words, reader.estimator, rows, reader.scores))

@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 from langchain_core.tools import BaseTool
 
-from langchain_cascade.base import CascadeBase
+from langchain_cascade.batch import BatchedCascade
 from langchain_cascade.call import Call
 from langchain_cascade.driver import arun, run
 from langchain_cascade.events import aevent_stream, event_stream
@@ -30,7 +30,7 @@ from langchain_cascade.tools import ChatRunnable, Schema, Tools
 _TOOLS = "_cascade_tools"
 
 
-class CascadeChatModel(CascadeBase):
+class CascadeChatModel(BatchedCascade):
     """Chat models behind one: the policy says which is asked first, and whether its answer stands.
 
     The final message is the accepted model's own. Its `response_metadata["cascade"]` says how it came about

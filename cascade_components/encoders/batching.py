@@ -1,0 +1,151 @@
+"""Concurrent callers share an encoder's batches: whoever comes while a batch runs is in the next one."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_TEXTS = 64
+"""Texts of a batch of several calls."""
+
+MOST_CHARACTERS = 64_000
+"""Characters of a batch of several calls: who comes while it runs waits no longer than it takes."""
+
+
+class Batcher:
+    """Calls an encoder from one thread at a time, with the texts of all who wait.
+
+    There is no thread of its own and no timer: a caller who finds the encoder idle encodes at once; those who come
+    meanwhile wait, and one of them encodes for all. So nobody waits for company, and an encoder that knows nothing of
+    threads can be shared by them. A batch that fails is tried again call by call: the error is raised where it belongs.
+
+    Args:
+        encode: Texts → vectors, shape (n, dim).
+        most_texts: Texts of a batch. A call with more has a batch of its own.
+        most_characters: Characters of a batch, likewise.
+
+    Example:
+        >>> Batcher(lambda texts: np.array([[len(text)] for text in texts]))(["a", "bb"]).tolist()
+        [[1], [2]]
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[list[str]], Any],
+        *,
+        most_texts: int = MOST_TEXTS,
+        most_characters: int = MOST_CHARACTERS,
+    ) -> None:
+        self._encode = encode
+        self._most_texts = most_texts
+        self._most_characters = most_characters
+        self._waiting: deque[_Request] = deque()
+        self._turn = threading.Condition()
+        self._busy = False
+        _alive.add(self)
+
+    def __call__(self, texts: Sequence[str], /) -> NDArray[Any]:
+        """Encode texts, shape (n, dim).
+
+        Raises:
+            Exception: What the encoder raised on these very texts.
+        """
+        request = _Request(list(texts))
+        with self._turn:
+            self._waiting.append(request)
+        try:
+            while not request.done:
+                self._wait_or_encode(request)
+        except BaseException:  # the caller was interrupted: nobody wants the vectors
+            with self._turn:
+                if request in self._waiting:
+                    self._waiting.remove(request)
+            raise
+        if request.vectors is None:
+            raise request.error or RuntimeError("The texts were not encoded.")
+        return request.vectors
+
+    def forget(self) -> None:
+        """Nobody waits, nobody encodes: as in a forked process, where those who did are not."""
+        self._waiting, self._turn, self._busy = deque(), threading.Condition(), False
+
+    def _wait_or_encode(self, request: _Request) -> None:
+        with self._turn:
+            while self._busy and not request.done:
+                self._turn.wait()
+            if request.done:
+                return
+            self._busy, batch = True, self._next_batch()
+        try:
+            self._serve(batch)
+        finally:
+            with self._turn:
+                self._busy = False
+                # This caller may have been interrupted; the others of its batch still wait.
+                self._waiting.extendleft(one for one in reversed(batch) if not one.done and one is not request)
+                self._turn.notify_all()
+
+    def _next_batch(self) -> list[_Request]:
+        batch = [self._waiting.popleft()]
+        texts, characters = len(batch[0].texts), batch[0].characters
+        while self._waiting:
+            texts += len(self._waiting[0].texts)
+            characters += self._waiting[0].characters
+            if texts > self._most_texts or characters > self._most_characters:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _serve(self, batch: list[_Request]) -> None:
+        if len(batch) == 1:
+            try:
+                batch[0].vectors = np.asarray(self._encode(batch[0].texts))
+            except Exception as error:
+                batch[0].error = error
+            return
+        texts = list(dict.fromkeys(text for request in batch for text in request.texts))
+        row = {text: number for number, text in enumerate(texts)}
+        try:
+            vectors = np.asarray(self._encode(texts))
+            if vectors.ndim != 2 or len(vectors) != len(texts):
+                msg = f"The encoder returned an array of shape {vectors.shape} for {len(texts)} texts."
+                raise ValueError(msg)
+        except Exception:  # one text is enough to fail them all
+            for request in batch:
+                self._serve([request])
+            return
+        for request in batch:
+            request.vectors = vectors[[row[text] for text in request.texts]]
+
+
+class _Request:
+    """One call's texts, and what became of them."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self.characters = sum(map(len, texts))
+        self.vectors: NDArray[Any] | None = None
+        self.error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.vectors is not None or self.error is not None
+
+
+_alive: weakref.WeakSet[Batcher] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for batcher in list(_alive):
+        batcher.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

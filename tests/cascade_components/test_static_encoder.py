@@ -1,0 +1,52 @@
+import pickle
+import time
+
+import numpy as np
+import pytest
+
+import cascade_components as cc
+from cascade_components.encoders import StaticEncoder
+from tests.cascade_components.tiny_encoder import make_sentence_transformer
+from tests.toy import make_rows
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory):
+    home = tmp_path_factory.mktemp("static")
+    return StaticEncoder.distilled(home / "made", str(make_sentence_transformer(home)), dimensions=16)
+
+
+def test_a_text_is_the_mean_of_its_tokens(static):
+    one, other, both, turned = static(["sums", "poems", "sums poems", "poems sums"])
+    assert np.linalg.norm(both) == pytest.approx(1, abs=1e-5)
+    assert both == pytest.approx(turned, abs=1e-6)
+    assert min(one @ both, other @ both) > one @ other
+
+
+def test_unknown_words_and_no_words_have_a_finite_vector(static):
+    assert np.isfinite(static(["", "Wort", "sums"])).all()
+
+
+def test_of_a_long_text_the_tail_is_read_and_the_rest_costs_nothing(static):
+    tail = "sums poems " * 600
+    started = time.process_time()
+    vector = static(["perhaps " * 1_000_000 + tail])
+    assert time.process_time() - started < 1
+    assert vector == pytest.approx(static([tail]), abs=1e-5)
+
+
+def test_another_process_loads_it_from_its_folder(static):
+    assert np.array_equal(pickle.loads(pickle.dumps(static))(["sums 1"]), static(["sums 1"]))
+
+
+def test_a_policy_can_be_fitted_with_it(static):
+    policy = cc.fit(make_rows(90), encoder=static, clusters=3, quality=None)
+    assert cc.Cascade(policy).start("sums question 3").model in policy.models
+
+
+def test_what_is_no_static_model_is_a_clear_error(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="no static embeddings"):
+        StaticEncoder(tmp_path)(["a"])
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(OSError, match=r"StaticEncoder\.distilled"):
+        StaticEncoder("nobody/nothing")(["a"])
