@@ -14,7 +14,8 @@ from cascade_components.answers import Answer
 from cascade_components.cascade import QualityEstimator
 from cascade_components.quality.features import LAST_WORDS
 
-_SENTENCES = re.compile(r"((?<=[.!?])[ \t]+|\n+)")
+_SENTENCES = re.compile(r"((?<=[.!?])[ \t]+|(?<=[)\]}])[ \t]+(?=[A-Z])|\n+)")
+"""What separates them: also "The answer is (B) This is correct." are two."""
 
 _READ = 12 * LAST_WORDS
 """Characters of a long answer that are looked at, from its end: no estimator reads more."""

@@ -16,6 +16,7 @@ from cascade_components.encoders import Encoder
 from cascade_components.quality.additions import some, with_addition
 from cascade_components.quality.inputs import HeadInputs
 from cascade_components.quality.labels import checked_labels
+from cascade_components.quality.steadiness import Shifts
 
 PENALTIES = (100.0, 30.0, 10.0, 3.0)
 """Strengths of the L2 penalty that are tried, in answers' worth of loss."""
@@ -114,9 +115,9 @@ class EmbeddingHead(nn.Module):
         """
         label = checked_labels(queries, answers, correct)
         inputs, wanted = self.inputs.fit(queries, answers), torch.from_numpy(label).float()
-        shifts = self._shifts(inputs, queries, answers)
         self._build(inputs.shape[1])
         with _few_threads(inputs.numel()):
+            shifts = self._shifts(inputs, queries, answers)
             penalty = self.chosen_penalty = self.penalty or self._best_penalty(inputs, wanted, shifts)
             self._train(inputs, wanted, penalty, shifts)
         self.eval()
@@ -164,15 +165,14 @@ class EmbeddingHead(nn.Module):
         with torch.random.fork_rng(devices=[]):  # the layer draws weights that training replaces
             self.linear = nn.Linear(width, 1)
 
-    def _shifts(self, inputs: Tensor, queries: Sequence[str], answers: Sequence[Answer]) -> Tensor:
-        """What additions do to the inputs, shape (additions, width)."""
-        if self.steadiness == 0:
-            return inputs[:0]
-        rows = some(queries, answers, _ADDITIONS)
+    def _shifts(self, inputs: Tensor, queries: Sequence[str], answers: Sequence[Answer]) -> Shifts:
+        """What additions to some of the answers do to their inputs."""
+        rows = some(queries, answers, _ADDITIONS if self.steadiness else 0)
+        asked = [queries[row] for row in rows]
         added = [with_addition(queries[row], answers[row]) for row in rows]
-        return self.inputs([queries[row] for row in rows], added) - inputs[rows]
+        return Shifts.of(self.inputs(asked, added) - inputs[rows] if rows else inputs[:0])
 
-    def _best_penalty(self, inputs: Tensor, label: Tensor, shifts: Tensor) -> float:
+    def _best_penalty(self, inputs: Tensor, label: Tensor, shifts: Shifts) -> float:
         fold = torch.from_numpy(np.random.default_rng(self.seed).permutation(len(label)) % _FOLDS)
         losses = dict.fromkeys(PENALTIES, 0.0)
         for number in range(_FOLDS):
@@ -183,21 +183,23 @@ class EmbeddingHead(nn.Module):
                     losses[penalty] += float(self._loss(inputs[unseen], label[unseen]))
         return min(losses, key=lambda penalty: losses[penalty])
 
-    def _train(self, inputs: Tensor, label: Tensor, penalty: float, shifts: Tensor) -> None:
+    def _train(self, inputs: Tensor, label: Tensor, penalty: float, shifts: Shifts) -> None:
         """Go to the optimum of the penalised log-loss; it is convex, so there is one."""
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         optimizer = torch.optim.LBFGS(self.linear.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+        ridge = penalty / len(label)
+        inputs = shifts.shrunk(inputs, self.steadiness / ridge)
 
         def objective() -> Tensor:
             optimizer.zero_grad()
-            weight = self.linear.weight
-            loss = self._loss(inputs, label) + penalty / 2 * weight.square().sum() / len(label)
-            loss = loss + self.steadiness * (shifts @ weight[0]).square().sum() / max(1, len(shifts))
+            loss = self._loss(inputs, label) + ridge / 2 * self.linear.weight.square().sum()
             torch.autograd.backward(loss)
             return loss
 
         optimizer.step(objective)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            self.linear.weight.copy_(shifts.shrunk(self.linear.weight, self.steadiness / ridge))
 
     def _loss(self, inputs: Tensor, label: Tensor) -> Tensor:
         weight = None

@@ -52,6 +52,10 @@ def test_what_is_said_to_the_judge_is_taken_out(aside, frame):
     assert without_asides(answer) == cc.Answer("It is 5.", model="small", output_tokens=9)
 
 
+def test_a_claim_does_not_take_along_what_it_claims():
+    assert without_asides(cc.Answer("The answer is (B) This answer is correct.")).text == "The answer is (B)"
+
+
 @pytest.mark.parametrize("text", ANSWERS)
 def test_what_answers_the_question_is_left(text):
     answer = cc.Answer(text)
