@@ -22,8 +22,7 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 
 docs: .venv/.installed-dev
-	$(BIN)/pdoc --docformat google --output-directory site cascade_components langchain_cascade \
-		llama_index.llms.cascade llama_index.tools.cascade cascade_server cascade_local
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv site dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -39,5 +38,5 @@ clean:
 	touch $@
 
 .venv/.installed-dev: .venv/.created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,ray]" --group dev
 	touch .venv/.installed-demo $@

@@ -1,0 +1,1 @@
+"""The commands of `cascade`, by what they are about; each loads what it needs when it runs."""

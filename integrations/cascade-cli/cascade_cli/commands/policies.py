@@ -1,0 +1,58 @@
+"""Commands that make, measure and show policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cascade_cli.app import AsJson, Budget, CostWeight, Retention, app, print_json
+
+
+@app.command()
+def fit(
+    outcomes: Annotated[list[Path], typer.Argument(help="Outcomes: .jsonl, .jsonl.gz or .parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder the policy is written to.")],
+    budget: Budget = None,
+    retention: Retention = None,
+    cost_weight: CostWeight = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="With --retention: certify it at this confidence, such as 0.95.")
+    ] = None,
+    cost: Annotated[str, typer.Option(help="cost_usd, tpot_ms or e2el_ms.")] = "cost_usd",
+    strategy: Annotated[str, typer.Option(help="joint, or sequential (the paper's).")] = "joint",
+    seed: int = 0,
+) -> None:
+    """Learn a policy from outcomes, save it and describe it."""
+    import cascade_components as cc
+
+    arguments: dict[str, Any] = {"cost": cost, "strategy": strategy, "seed": seed, "confidence": confidence}
+    policy = cc.fit(outcomes, budget=budget, retention=retention, cost_weight=cost_weight, **arguments)
+    policy.save(out)
+    typer.echo(policy.describe())
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[Path, typer.Argument(help="The policy's folder.")],
+    outcomes: Annotated[list[Path], typer.Argument(help="Outcomes to replay: .jsonl, .jsonl.gz or .parquet.")],
+    budget: Budget = None,
+    retention: Retention = None,
+    cost_weight: CostWeight = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a policy on labelled outcomes; no model is called."""
+    import cascade_components as cc
+
+    loaded = cc.CascadePolicy.load(policy)
+    if not budget is retention is cost_weight is None:
+        loaded = loaded.at(budget=budget, retention=retention, cost_weight=cost_weight)
+    found = cc.evaluate(loaded, outcomes).to_dict()
+    if as_json:
+        print_json(found)
+        return
+    for name in ("queries", "skipped", "accuracy", "retention", "cost", "strongest_cost", "escalation_rate"):
+        low_high = found["intervals"].get(name)
+        interval = f"   95 % interval {low_high[0]:.4g} … {low_high[1]:.4g}" if low_high else ""
+        typer.echo(f"{name:<16} {found[name]:.4g}{interval}")

@@ -1,0 +1,1 @@
+"""The cascade beyond one machine: capture, embedding and serving on a Ray cluster."""
