@@ -16,6 +16,15 @@ LARGEST_SAMPLE = 20_000
 SILHOUETTE_SAMPLE = 10_000
 """Vectors that a silhouette is taken of: its time grows with their square."""
 
+OUTSIDE = 0.005
+"""Share of queries like those of the fit that lie out of the map."""
+
+_ROUNDING = 1e-6
+"""Distance that is none: the same text need not give the same bits."""
+
+_PRIOR = 20
+"""Queries' worth that a cluster's spread is shrunk towards that of all."""
+
 
 class QueryClusterer:
     """K-means on query vectors (arXiv 2606.27457: n_init = 20, nearest Euclidean centroid).
@@ -29,6 +38,8 @@ class QueryClusterer:
     Attributes (after `fit`):
         centroids_: Shape (k, dim).
         labels_: Cluster of each fitted vector, shape (n,).
+        distances_: Distance of each fitted vector to the nearest centroid, as far as one that was not fitted on would
+            be, shape (n,).
         radius_: Distance beyond which a query is out of the map, for each cluster, shape (k,).
 
     Example:
@@ -40,6 +51,7 @@ class QueryClusterer:
 
     centroids_: Floats
     labels_: Labels
+    distances_: Floats
     radius_: Floats
 
     def __init__(self, n_clusters: int | str = "silhouette", *, seed: int = 0, n_init: int = 20) -> None:
@@ -59,11 +71,9 @@ class QueryClusterer:
         points = np.asarray(vectors, np.float64)
         sample = np.random.default_rng(self.seed).permutation(len(points))[:LARGEST_SAMPLE]
         self.centroids_ = self._centroids(points if len(sample) == len(points) else points[np.sort(sample)])
-        self.labels_, distances = self.predict(points)
-        # Distances within a cluster are nearly normal: four spreads beyond the mean is not a query of this kind.
-        spread = float(distances.std())
-        means = [distances[self.labels_ == cluster].mean() for cluster in range(len(self.centroids_))]
-        self.radius_ = np.array(means) + 4 * spread
+        self.labels_, _ = self.predict(points)
+        self.distances_ = left_out_distances(points, self.centroids_, self.labels_)
+        self.radius_ = _radii(self.distances_, self.labels_, len(self.centroids_))
         return self
 
     def predict(self, vectors: ArrayLike) -> tuple[Labels, Floats]:
@@ -103,6 +113,51 @@ def nearest(points: Floats, centroids: Floats) -> tuple[Labels, Floats]:
     squared = np.einsum("nd,nd->n", points, points)[:, None] - points @ (2 * centroids.T) + (centroids**2).sum(1)
     labels = squared.argmin(1)
     return labels, np.sqrt(np.maximum(0.0, squared[np.arange(len(points)), labels]))
+
+
+def left_out_distances(points: Floats, centroids: Floats, labels: Labels) -> Floats:
+    """Distance of each point to its nearest centroid, had it not been there when the centroids were found.
+
+    A centroid is the mean of its points, so each of them pulls it near: of n points, one is n/(n − 1) times as far from
+    the mean of the others. Queries that come later pull nothing, and lie as far away as these distances say.
+
+    Args:
+        points: Shape (n, dim).
+        centroids: The mean of each cluster's points, shape (clusters, dim).
+        labels: Cluster of each point, shape (n,).
+
+    Returns:
+        Shape (n,).
+
+    Example:
+        >>> left_out_distances(np.array([[0.0], [2.0], [9.0]]), np.array([[1.0], [9.0]]), np.array([0, 0, 1])).tolist()
+        [2.0, 2.0, 8.0]
+    """
+    sizes = np.bincount(labels, minlength=len(centroids))[labels]
+    squared = (points**2).sum(1)[:, None] - 2 * points @ centroids.T + (centroids**2).sum(1)
+    distances = np.sqrt(np.maximum(0.0, squared))
+    own = np.arange(len(points)), labels
+    # The only point of a cluster would have found none there.
+    distances[own] = np.where(sizes > 1, distances[own] * sizes / np.maximum(1, sizes - 1), np.inf)
+    return np.asarray(distances.min(1))
+
+
+def _radii(distances: Floats, labels: Labels, clusters: int) -> Floats:
+    """Distance from each centroid beyond which few queries of its kind lie: its mean, and so many of its spreads.
+
+    How many is a quantile over all clusters: no single one has enough queries to tell its own.
+    """
+    known = np.isfinite(distances)
+    own = np.eye(clusters)[labels] * known[:, None]
+    finite, sizes = np.where(known, distances, 0.0), own.sum(0)
+    overall = finite.sum() / max(1, sizes.sum())
+    means = np.where(sizes > 0, finite @ own / np.maximum(1, sizes), overall)
+    squares = (finite - means[labels]) ** 2
+    pooled = squares @ own.sum(1) / max(1, sizes.sum())
+    spreads = np.sqrt((squares @ own + _PRIOR * pooled) / (sizes + _PRIOR))
+    turns = (distances - means[labels])[known] / np.maximum(spreads[labels][known], 1e-12)
+    farthest = np.quantile(turns, 1 - OUTSIDE) if len(turns) else np.inf
+    return np.asarray(means + farthest * spreads + _ROUNDING)
 
 
 DIMENSIONS = 16

@@ -102,30 +102,3 @@ class Evidence:
             distances=np.concatenate([self.distances, other.distances[added]]),
             **{name: both(getattr(self, name), getattr(other, name)) for name in names},
         )
-
-
-def left_out_distances(points: Floats, centroids: Floats, labels: Labels) -> Floats:
-    """Distance of each point to its nearest centroid, had it not been there when the centroids were found.
-
-    A centroid is the mean of its points, so each of them pulls it near: of n points, one is n/(n − 1) times as far from
-    the mean of the others. Queries that come later pull nothing, and lie as far away as these distances say.
-
-    Args:
-        points: Shape (n, dim).
-        centroids: The mean of each cluster's points, shape (clusters, dim).
-        labels: Cluster of each point, shape (n,).
-
-    Returns:
-        Shape (n,).
-
-    Example:
-        >>> left_out_distances(np.array([[0.0], [2.0], [9.0]]), np.array([[1.0], [9.0]]), np.array([0, 0, 1])).tolist()
-        [2.0, 2.0, 8.0]
-    """
-    sizes = np.bincount(labels, minlength=len(centroids))[labels]
-    squared = (points**2).sum(1)[:, None] - 2 * points @ centroids.T + (centroids**2).sum(1)
-    distances = np.sqrt(np.maximum(0.0, squared))
-    own = np.arange(len(points)), labels
-    # The only point of a cluster would have found none there.
-    distances[own] = np.where(sizes > 1, distances[own] * sizes / np.maximum(1, sizes - 1), np.inf)
-    return np.asarray(distances.min(1))

@@ -24,7 +24,7 @@ from cascade_components.encoders import (
     encode_with_progress,
     encoder_from_spec,
 )
-from cascade_components.evidence import Evidence, left_out_distances
+from cascade_components.evidence import Evidence
 from cascade_components.fit_arguments import Quality, check_choices, check_confidence, checked_target
 from cascade_components.judging import MOST_ANSWERS, READ_BESIDES, Gate, Judged, judge_answers
 from cascade_components.optimism import NO_OPTIMISM, Optimism, measure_optimism
@@ -139,8 +139,7 @@ def _fitted(
     vectors = encode_with_progress(cached, table.queries, "queries", progress=progress).astype(float)
     right, rounded = nan_mean(table.values("correct")), strategy == "sequential"
     clusterer = find_clusters(vectors, right, clusters, rounded=rounded, seed=seed, progress=progress)
-    distances = left_out_distances(vectors, clusterer.centroids_, clusterer.labels_)
-    evidence = _evidence(table, costs, vectors, clusterer.centroids_, clusterer.labels_, distances)
+    evidence = _evidence(table, costs, vectors, clusterer.centroids_, clusterer.labels_, clusterer.distances_)
     del vectors
     rivals = _rivals(evidence, evidence, gate, strategy)
     turns = evenly(clusterer.labels_, seed)

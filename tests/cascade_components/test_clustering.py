@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from cascade_components import clustering
 from cascade_components.cluster_count import best_cluster_count
-from cascade_components.clustering import QueryClusterer, evenly
+from cascade_components.clustering import QueryClusterer, evenly, left_out_distances
 
 
 def blobs(count=60, centres=((0, 0), (8, 0), (0, 8)), seed=0):
@@ -35,6 +35,47 @@ def test_queries_of_the_same_kind_are_on_the_map_and_others_are_not():
     assert (distances > clusterer.radius_[labels]).mean() < 0.01
     labels, distances = clusterer.predict([[40.0, 40.0]])
     assert distances[0] > clusterer.radius_[labels[0]]
+
+
+def test_left_out_distances_are_those_to_the_mean_of_the_others():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(40, 3)) + 5 * np.repeat(np.eye(3), (20, 15, 5), axis=0)
+    labels = np.repeat([0, 1, 2], (20, 15, 5))
+    centroids = np.stack([points[labels == cluster].mean(0) for cluster in range(3)])
+    found = left_out_distances(points, centroids, labels)
+    for row, point in enumerate(points):
+        others = centroids.copy()
+        others[labels[row]] = np.delete(points, row, 0)[np.delete(labels, row) == labels[row]].mean(0)
+        assert found[row] == pytest.approx(np.linalg.norm(others - point, axis=1).min())
+
+
+@pytest.mark.parametrize("dim", [2, 384])
+def test_one_in_two_hundred_queries_of_the_same_kind_is_out_of_the_map_and_most_of_other_kinds_are(dim):
+    rng = np.random.default_rng(dim)
+
+    def unit(points):
+        return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+    subjects = unit(rng.normal(size=(9, dim)))
+
+    def queries(count, subject):
+        return unit(subjects[subject] + rng.normal(size=(count, dim)) * 0.7 / np.sqrt(dim))
+
+    def outside(points):
+        labels, distances = clusterer.predict(points)
+        return (distances > clusterer.radius_[labels]).mean()
+
+    clusterer = QueryClusterer(8).fit(queries(1600, np.arange(1600) % 8))
+    assert 0.001 < outside(queries(8000, np.arange(8000) % 8)) < 0.012
+    if dim > 2:  # in the plane the subjects overlap
+        assert outside(queries(500, 8)) > 0.95
+        assert outside(unit(rng.normal(size=(500, dim)))) > 0.95
+
+
+def test_queries_that_are_the_same_are_on_the_map_whatever_the_rounding():
+    clusterer = QueryClusterer(2).fit(np.repeat([[0.6, 0.8], [0.8, 0.6]], 10, axis=0))
+    labels, distances = clusterer.predict([[0.6 + 1e-9, 0.8], [0.8, 0.6]])
+    assert (distances <= clusterer.radius_[labels]).all()
 
 
 def test_identical_queries_make_one_cluster():

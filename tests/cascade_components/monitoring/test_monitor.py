@@ -289,19 +289,6 @@ def test_bad_arguments_are_named(policy, wrong):
 
 
 class TestExpectation:
-    def test_left_out_distances_are_those_to_the_mean_of_the_others(self):
-        from cascade_components.evidence import left_out_distances
-
-        rng = np.random.default_rng(0)
-        points, labels = rng.normal(size=(40, 3)) + 5 * np.repeat(np.eye(3), (20, 15, 5), axis=0), None
-        labels = np.repeat([0, 1, 2], (20, 15, 5))
-        centroids = np.stack([points[labels == cluster].mean(0) for cluster in range(3)])
-        found = left_out_distances(points, centroids, labels)
-        for row, point in enumerate(points):
-            others = centroids.copy()
-            others[labels[row]] = np.delete(points, row, 0)[np.delete(labels, row) == labels[row]].mean(0)
-            assert found[row] == pytest.approx(np.linalg.norm(others - point, axis=1).min())
-
     def test_a_replay_of_the_fit_is_what_the_table_was_made_of(self, policy):
         expected = cc.Monitor(policy).expected
         assert expected.cost.mean == pytest.approx(policy.point.cost, rel=0.05)
