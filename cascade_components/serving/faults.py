@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from cascade_components.failures import http_status
+from cascade_components.failures import http_headers, http_status
 from cascade_components.spending import SpendLimitError
 
 _PASSING = frozenset({408, 409, 429})
@@ -80,12 +79,9 @@ def retry_after_s(error: BaseException) -> float | None:
     """How long the model asks everybody to wait, in seconds; None: it does not ask."""
     if http_status(error) not in _PAUSES:
         return None
-    headers = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
-    if not isinstance(headers, Mapping):
-        return None
-    told = {str(name).lower(): value for name, value in headers.items()}
-    found = _number(told.get("retry-after-ms"), 0.001) or _number(told.get("retry-after"), 1.0)
-    return found if found is not None else _until(told.get("retry-after"))
+    headers = http_headers(error)
+    found = _number(headers.get("retry-after-ms"), 0.001) or _number(headers.get("retry-after"), 1.0)
+    return found if found is not None else _until(headers.get("retry-after"))
 
 
 def _number(value: Any, unit: float) -> float | None:

@@ -19,6 +19,16 @@ def status_error(status, **headers):
     return openai.APIStatusError("no", response=response, body=None)
 
 
+class ClientError(Exception):
+    """As botocore's."""
+
+    def __init__(self, status, **headers):
+        self.response = {
+            "Error": {"Code": "Told"},
+            "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers},
+        }
+
+
 def broken_json():
     with pytest.raises(json.JSONDecodeError) as error:
         json.loads("{")
@@ -41,6 +51,9 @@ class ContextOverflowError(Exception):
         *((status_error(status), True, True) for status in (408, 409, 429, 500, 503, 529)),
         *((status_error(status), False, True) for status in (401, 403, 404)),
         *((status_error(status), False, False) for status in (400, 413, 422)),
+        (ClientError(429), True, True),
+        (ClientError(403), False, True),
+        (ClientError(400), False, False),
         (broken_json(), False, True),
         (RuntimeError("out of memory"), False, True),
         (ValueError("the prompt is too long"), False, False),
@@ -59,6 +72,7 @@ def test_what_an_error_means(error, passes, blamed):
         (status_error(429, retry_after="12"), 12.0),
         (status_error(503, retry_after="1.5"), 1.5),
         (status_error(429, retry_after_ms="250", retry_after="1"), 0.25),
+        (ClientError(429, **{"retry-after": "3"}), 3.0),
         (status_error(429), None),
         (status_error(429, retry_after="soon"), None),
         (status_error(429, retry_after="-1"), None),
