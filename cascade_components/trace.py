@@ -19,7 +19,9 @@ class Plan:
     its usual chance, where gates weigh the gain."""
 
     def __str__(self) -> str:
-        return self.start if self.target is None else f"{self.start} → {self.target} below {self.threshold:.2f}"
+        if self.target is None or self.threshold is None:
+            return self.start
+        return f"{self.start} → {self.target} below {self.threshold:{'.2f' if self.threshold >= 0.01 else '.1g'}}"
 
 
 @dataclass(frozen=True, slots=True)
