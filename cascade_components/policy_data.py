@@ -12,7 +12,7 @@ import numpy as np
 
 from cascade_components.arrays import Floats
 from cascade_components.certificate import Certificate
-from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
+from cascade_components.encoders import CachedEncoder, Encoder, encoder_from_spec, spec_of
 from cascade_components.evidence import Evidence
 from cascade_components.facts import read_facts
 from cascade_components.optimism import NO_OPTIMISM, Optimism
@@ -94,7 +94,7 @@ def facts(policy: PolicyData) -> dict[str, Any]:
         "point": asdict(policy.point) | {"options": list(policy.point.options)},
         "factors": dict(policy.factors),
         "prices": {model: asdict(price) for model, price in policy.prices.items()},
-        "encoder": encoder.name if isinstance(encoder, SentenceTransformerEncoder) else None,
+        "encoder": spec_of(encoder),
         "quality": policy.quality,
         "estimators": {
             model: estimator_facts(found, policy.quality, policy.encoder) for model, found in policy.estimators.items()
@@ -207,4 +207,4 @@ def _encoder(name: str | None, given: Encoder | None, path: str | os.PathLike[st
     if name is None:
         msg = f"{path} was fitted with a callable encoder: CascadePolicy.load(path, encoder=that callable)."
         raise ValueError(msg)
-    return SentenceTransformerEncoder(name)
+    return encoder_from_spec(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,12 +20,20 @@ MOST_CHARACTERS = 64_000
 """Characters of a batch of several calls: who comes while it runs waits no longer than it takes."""
 
 
+LONGEST_WAIT_S = 0.002
+"""How long a batch waits for callers of the last one, who mostly come again at once."""
+
+FEW = 4
+"""Calls of a batch below which the next one waits for nobody."""
+
+
 class Batcher:
     """Calls an encoder from one thread at a time, with the texts of all who wait.
 
-    There is no thread of its own and no timer: a caller who finds the encoder idle encodes at once; those who come
-    meanwhile wait, and one of them encodes for all. So nobody waits for company, and an encoder that knows nothing of
-    threads can be shared by them. A batch that fails is tried again call by call: the error is raised where it belongs.
+    There is no thread of its own: a caller who finds the encoder idle encodes at once; those who come meanwhile wait,
+    and one of them encodes for all. So an encoder that knows nothing of threads can be shared by them. Only under load,
+    after a batch of several calls, does the next one wait for as many to come again, 2 ms at most. A batch that fails
+    is tried again call by call: the error is raised where it belongs.
 
     Args:
         encode: Texts → vectors, shape (n, dim).
@@ -46,9 +55,7 @@ class Batcher:
         self._encode = encode
         self._most_texts = most_texts
         self._most_characters = most_characters
-        self._waiting: deque[_Request] = deque()
-        self._turn = threading.Condition()
-        self._busy = False
+        self.forget()
         _alive.add(self)
 
     def __call__(self, texts: Sequence[str], /) -> NDArray[Any]:
@@ -60,6 +67,8 @@ class Batcher:
         request = _Request(list(texts))
         with self._turn:
             self._waiting.append(request)
+            if len(self._waiting) >= self._expected:
+                self._company.notify()
         try:
             while not request.done:
                 self._wait_or_encode(request)
@@ -74,7 +83,12 @@ class Batcher:
 
     def forget(self) -> None:
         """Nobody waits, nobody encodes: as in a forked process, where those who did are not."""
-        self._waiting, self._turn, self._busy = deque(), threading.Condition(), False
+        self._waiting: deque[_Request] = deque()
+        lock = threading.Lock()
+        self._turn = threading.Condition(lock)
+        self._company = threading.Condition(lock)
+        self._busy = False
+        self._expected = 0
 
     def _wait_or_encode(self, request: _Request) -> None:
         with self._turn:
@@ -82,15 +96,26 @@ class Batcher:
                 self._turn.wait()
             if request.done:
                 return
-            self._busy, batch = True, self._next_batch()
+            self._busy = True
+        batch: list[_Request] = []
         try:
+            with self._turn:
+                self._wait_for_company()
+                batch = self._next_batch()
             self._serve(batch)
         finally:
             with self._turn:
                 self._busy = False
+                self._expected = len(batch) + len(self._waiting) if len(batch) >= FEW else 0
                 # This caller may have been interrupted; the others of its batch still wait.
                 self._waiting.extendleft(one for one in reversed(batch) if not one.done and one is not request)
                 self._turn.notify_all()
+
+    def _wait_for_company(self) -> None:
+        until = time.monotonic() + LONGEST_WAIT_S
+        while len(self._waiting) < min(self._expected, self._most_texts):
+            if not self._company.wait(until - time.monotonic()):
+                break
 
     def _next_batch(self) -> list[_Request]:
         batch = [self._waiting.popleft()]

@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -88,11 +89,14 @@ class SentenceTransformerEncoder:
         model = self._sentence_transformer()
         window = int(model.max_seq_length or 512)
 
-        def run(texts: list[str]) -> Vectors:
+        # For each thread that calls it, OpenMP keeps threads of its own, which get into each other's way.
+        thread = ThreadPoolExecutor(1, "cascade-encoder")
+
+        def encode(texts: list[str]) -> Vectors:
             cut = [tail(text, window) for text in texts]
             return np.asarray(model.encode(cut, show_progress_bar=False, normalize_embeddings=True), np.float32)
 
-        return run
+        return lambda texts: thread.submit(encode, texts).result()
 
     def _sentence_transformer(self, **kwargs: Any) -> Any:
         # Slow to import, and not needed where another encoder is given.

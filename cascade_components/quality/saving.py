@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cascade_components.calibration import Calibrator
 from cascade_components.cascade import QualityEstimator
-from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
+from cascade_components.encoders import CachedEncoder, Encoder, spec_of
 from cascade_components.facts import read_facts
 from cascade_components.quality.calibrated import CalibratedEstimator, Rival
 from cascade_components.quality.release import ReleaseRule
@@ -257,9 +257,7 @@ def _shared(reader: CalibratedEstimator, whole: CalibratedEstimator | None) -> b
 def _same(one: Encoder, other: Encoder) -> bool:
     """Whether two encoders, cached or not, give the same vectors."""
     bare, other_bare = (found.encoder if isinstance(found, CachedEncoder) else found for found in (one, other))
-    if isinstance(bare, SentenceTransformerEncoder) and isinstance(other_bare, SentenceTransformerEncoder):
-        return bare.name == other_bare.name
-    return bare is other_bare
+    return bare is other_bare or (spec_of(bare) is not None and spec_of(bare) == spec_of(other_bare))
 
 
 def _calibrator(facts: CalibratorFacts) -> Calibrator:

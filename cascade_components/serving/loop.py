@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from typing import Any
 
+from cascade_components.deciding import decide
 from cascade_components.serving.asking import Asking
 from cascade_components.serving.call import ServedCall
 from cascade_components.serving.pacing import apaced, paced
@@ -32,7 +33,7 @@ def drive(call: Asking) -> Generator[Any]:
             if served.wait_s:
                 time.sleep(served.wait_s)
             try:
-                if served.streaming:
+                if served.streaming and not race.runs(served.trace.model):
                     race.give_up()
                     yield from _stream(call)
                 else:
@@ -46,14 +47,14 @@ def drive(call: Asking) -> Generator[Any]:
 
 
 async def adrive(call: Asking) -> AsyncGenerator[Any]:
-    """`drive`, async; decisions embed and score texts, so they are made in a thread."""
+    """`drive`, async; decisions are made off the event loop."""
     served = call.served
     async with AsyncRace(call) as race:
         while not served.trace.done:
             if served.wait_s:
                 await asyncio.sleep(served.wait_s)
             try:
-                if served.streaming:
+                if served.streaming and not race.runs(served.trace.model):
                     await race.give_up()
                     async with aclosing(_astream(call)) as parts:
                         async for part in parts:
@@ -61,12 +62,12 @@ async def adrive(call: Asking) -> AsyncGenerator[Any]:
                 else:
                     await race.answer()
             except Exception as error:  # whatever a provider raises: another model may answer
-                if (raised := await asyncio.to_thread(_failed, served, error)) is not None:
+                if (raised := await decide(_failed, served, error)) is not None:
                     raise raised  # noqa: B904 - mostly it is the very same
                 for part in call.restarted():
                     yield part
             else:
-                await asyncio.to_thread(call.judge)
+                await decide(call.judge)
     served.watch.aend(call)
 
 
@@ -96,7 +97,7 @@ async def _astream(call: Asking) -> AsyncGenerator[Any]:
     async with aclosing(apaced(call.astreams(model), model, call.served.timeout_of(model))) as parts:
         async for part in parts:
             if call.take(part):
-                await asyncio.to_thread(call.consider_release)
+                await decide(call.consider_release)
             for ready in call.ready():
                 yield ready
     call.end_stream()

@@ -51,6 +51,10 @@ class Race:
     def __exit__(self, *_: object) -> None:
         self.give_up()
 
+    def runs(self, model: str) -> bool:
+        """Whether the model's whole answer is on its way: it is not asked again, though it could be by a stream."""
+        return model in self._running
+
     def answer(self) -> None:
         """Hand the call the next answer: of the model asked now, or of a rival that was faster.
 
@@ -133,6 +137,10 @@ class AsyncRace:
 
     async def __aexit__(self, *_: object) -> None:
         await self.give_up()
+
+    def runs(self, model: str) -> bool:
+        """`Race.runs`."""
+        return model in self._running
 
     async def answer(self) -> None:
         """Hand the call the next answer: of the model asked now, or of a rival that was faster.

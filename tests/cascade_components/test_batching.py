@@ -173,3 +173,23 @@ def test_no_thread_is_left():
     cached = CachedEncoder(Slow(seconds=0.001))
     at_once([lambda number=number: cached([str(number)]) for number in range(16)])
     assert threading.active_count() == before
+
+
+def test_under_load_a_batch_waits_for_the_callers_of_the_last_one():
+    encoder = Slow(0.01)
+    batcher = Batcher(encoder)
+
+    def ask_on():
+        return [batcher([f"{threading.get_ident()} {number}"]) for number in range(10)]
+
+    at_once([ask_on] * 16)
+    assert np.median([len(batch) for batch in encoder.batches]) > 10  # without the wait, two halves take turns
+
+
+def test_callers_that_do_not_come_again_are_not_waited_for_long():
+    batcher = Batcher(lengths)
+    batcher._expected = 16  # as after a batch of 16
+    started = time.perf_counter()
+    assert batcher(["alone"])[0, 0] == 5
+    assert 0.001 < time.perf_counter() - started < 0.5
+    assert batcher._expected == 0  # nobody came: the next one is not delayed

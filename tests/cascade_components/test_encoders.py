@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -72,3 +73,22 @@ class TestSentenceTransformer:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         with pytest.raises(OSError, match="could not be loaded"):
             SentenceTransformerEncoder(str(tmp_path / "none"))(["a"])
+
+
+def test_torch_runs_in_one_thread_whoever_calls(monkeypatch):
+    """OpenMP keeps threads for each thread that calls it: those of 64 callers would get into each other's way."""
+    ran_in = set()
+
+    class Model:
+        max_seq_length = 8
+
+        def encode(self, texts, **_):
+            ran_in.add(threading.get_ident())
+            return np.ones((len(texts), 2))
+
+    monkeypatch.setattr(SentenceTransformerEncoder, "_sentence_transformer", lambda _: Model())
+    encoder = SentenceTransformerEncoder("a model")
+    with ThreadPoolExecutor(8) as callers:
+        found = list(callers.map(lambda number: encoder([str(number)]), range(32)))
+    assert all(vectors.shape == (1, 2) for vectors in found)
+    assert len(ran_in) == 1

@@ -9,9 +9,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+import cascade_components as cc
 from cascade_components.encoders import SentenceTransformerEncoder, encoder_from_spec, onnx_model, spec_of
 from cascade_components.encoders.sentence import SentenceTransformerEncoder as Encoder
 from tests.cascade_components.tiny_encoder import WINDOW, make_sentence_transformer
+from tests.toy import make_rows
 
 pytestmark = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs the extra onnx")
 
@@ -126,6 +128,14 @@ def test_serving_it_loads_neither_torch_nor_transformers(onnx, folder, cache):
         [sys.executable, "-c", code, f"onnx:{folder}"], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_policy_that_was_fitted_with_it_loads_it_by_name_and_decides_alike(onnx, tmp_path):
+    policy = cc.fit(make_rows(90), encoder=onnx, clusters=3)
+    policy.save(tmp_path / "policy")
+    loaded = cc.CascadePolicy.load(tmp_path / "policy")
+    assert loaded.encoder.encoder.spec == onnx.spec
+    assert cc.evaluate(loaded, make_rows(60, seed=1)) == cc.evaluate(policy, make_rows(60, seed=1))
 
 
 def test_specs_name_encoders(tmp_path):

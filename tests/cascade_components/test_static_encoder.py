@@ -39,9 +39,12 @@ def test_another_process_loads_it_from_its_folder(static):
     assert np.array_equal(pickle.loads(pickle.dumps(static))(["sums 1"]), static(["sums 1"]))
 
 
-def test_a_policy_can_be_fitted_with_it(static):
-    policy = cc.fit(make_rows(90), encoder=static, clusters=3, quality=None)
-    assert cc.Cascade(policy).start("sums question 3").model in policy.models
+def test_a_policy_that_was_fitted_with_it_loads_it_by_name_and_decides_alike(static, tmp_path):
+    policy = cc.fit(make_rows(90), encoder=static, clusters=3)
+    policy.save(tmp_path / "policy")
+    loaded = cc.CascadePolicy.load(tmp_path / "policy")
+    assert loaded.encoder.encoder.spec == static.spec
+    assert cc.evaluate(loaded, make_rows(60, seed=1)) == cc.evaluate(policy, make_rows(60, seed=1))
 
 
 def test_what_is_no_static_model_is_a_clear_error(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from langchain_cascade.captures.engine import GIVE_UP_AFTER, fill
 from langchain_cascade.captures.judge import Judge, JudgeFailedError
 from langchain_cascade.captures.member import Member
 from langchain_cascade.captures.store import AnswerStore, StoreError
-from tests.langchain_cascade.test_capture import Echo
+from tests.langchain_cascade.test_capturing import Echo
 
 QUESTIONS = [Question(f"q{number}", f"What is {number}?") for number in range(12)]
 PRICE = TokenPrice(1e-3, 1e-3)

@@ -15,17 +15,25 @@ if find_spec("langchain_core") is None:
     msg = 'langchain_cascade needs langchain-core: pip install "cascade-components[langchain]"'
     raise ImportError(msg)
 
-from langchain_cascade.agent_tool import CascadeTool, ExplainTool
-from langchain_cascade.capture import capture
-from langchain_cascade.chat_model import CascadeChatModel
-from langchain_cascade.history import sanitize_history
-
 if TYPE_CHECKING:
+    from langchain_cascade.agent_tool import CascadeTool, ExplainTool
+    from langchain_cascade.capturing import capture
+    from langchain_cascade.chat_model import CascadeChatModel
     from langchain_cascade.decisions import CascadeDecisionModel
+    from langchain_cascade.history import sanitize_history
     from langchain_cascade.middleware import CascadeMiddleware
 
-_HOMES = {"CascadeDecisionModel": "decisions", "CascadeMiddleware": "middleware"}
-"""Loaded when first used: the one needs langchain-core from 1.8 on, the other langchain."""
+_HOMES = {
+    "CascadeChatModel": "chat_model",
+    "CascadeDecisionModel": "decisions",
+    "CascadeMiddleware": "middleware",
+    "CascadeTool": "agent_tool",
+    "ExplainTool": "agent_tool",
+    "capture": "capturing",
+    "sanitize_history": "history",
+}
+"""Loaded when first used: LangChain takes most of a second. Decisions need langchain-core from 1.8 on, middleware
+langchain."""
 
 __all__ = [
     "CascadeChatModel",
@@ -40,6 +48,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return __all__

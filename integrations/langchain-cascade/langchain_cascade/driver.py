@@ -5,7 +5,6 @@ One chain run holds the runs of all the models asked: a chat model's run could n
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from typing import Any
@@ -18,6 +17,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.messages import AIMessageChunk
 
+from cascade_components.deciding import decide
 from cascade_components.serving.loop import adrive, drive
 from langchain_cascade.call import Call
 
@@ -52,7 +52,7 @@ async def arun(call: Call) -> AsyncGenerator[AIMessageChunk]:
         if call.cache is not None:
             call.recall(await call.cache.alookup(*call.cache_key))
         if not call.recalled:
-            await asyncio.to_thread(call.begin, held_by)
+            await decide(call.begin, held_by)
             async with aclosing(adrive(call)) as chunks:
                 async for chunk in chunks:
                     yield chunk

@@ -275,6 +275,14 @@ async def test_a_rejected_answer_is_replaced_by_the_one_that_is_on_its_way(ask, 
     assert passes(call) == [("small", False), ("large", False)]
 
 
+@pytest.mark.parametrize("first", [ConnectionError(), "poor"])
+async def test_in_a_stream_too_who_is_on_its_way_is_not_asked_again(ask, policy, first):
+    says = {"small": [0.2, first], "large": [0.5, "fine"]}
+    call, _ = await ask(says, of=policy(GATED, 0.1), hedge=0.05, turn={"live": True})
+    assert (call.asked, call.last) == (["small", "large"], "fine")
+    assert passes(call)[-1] == ("large", False)
+
+
 async def test_if_the_first_fails_its_rival_is_waited_for(ask):
     call, _ = await ask({"small": [0.25, ConnectionError()], "large": [0.3, "fine"]}, hedge=0.05)
     assert (call.asked, call.served.trace.path) == (["small", "large"], ("small", "large"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 
 from llama_index.core.base.llms.types import ChatResponse
 
+from cascade_components.deciding import decide
 from cascade_components.serving.loop import adrive, drive
 from llama_index.llms.cascade.call import Call
 
@@ -27,7 +27,7 @@ def run(call: Call) -> Generator[ChatResponse]:
 async def arun(call: Call) -> AsyncGenerator[ChatResponse]:
     """`run`, async."""
     try:
-        await asyncio.to_thread(call.begin)
+        await decide(call.begin)
         async with aclosing(adrive(call)) as parts:
             async for part in parts:
                 yield part

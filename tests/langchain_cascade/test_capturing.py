@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import Field
 
 import cascade_components as cc
-from langchain_cascade.capture import capture
+from langchain_cascade.capturing import capture
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def test_a_kill_loses_no_answer_and_repeats_none(tmp_path):
             f"""
             import sys, time
             sys.path.insert(0, {str(Path.cwd())!r})
-            from tests.langchain_cascade.test_capture import Asked, Echo, capture
+            from tests.langchain_cascade.test_capturing import Asked, Echo, capture
 
             class Slow(Echo):
                 def _stream(self, *args, **kwargs):

@@ -1,0 +1,189 @@
+"""Decisions per second of many callers at once, and what an event loop feels of it.
+
+    python benchmarks/concurrency.py [--callers 64] [--seconds 5] [--backends torch,onnx]
+
+A decision is a route of a new query of about 12 tokens (`--words` for longer ones). Unbatched, every caller encodes its
+own text, as it would without the batcher. The loop's lag is how much later than asked a sleep of a millisecond ends.
+Peers: the router of cre-router, driven in threads as its server does, in an environment of its own.
+"""
+
+import argparse
+import asyncio
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from latency import peers
+from latency.world import make_policy
+
+import cascade_components as cc
+from cascade_components.deciding import decide
+from cascade_components.encoders import SentenceTransformerEncoder
+
+Start = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What callers saw."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    lag_p50_ms: float | None = None
+    lag_p99_ms: float | None = None
+
+    def row(self, name: str, reference: "Found") -> str:
+        """A line of the table."""
+        lag = "" if self.lag_p50_ms is None else f"{self.lag_p50_ms:.1f} / {self.lag_p99_ms:.1f}"
+        return (
+            f"| {name} | {self.per_second:.0f} | {self.per_second / reference.per_second:.1f} | "
+            f"{self.p50_ms:.0f} | {self.p99_ms:.0f} | {lag} |"
+        )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--callers", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--words", type=int, default=8, help="of a query")
+    parser.add_argument("--backends", default="torch,onnx")
+    options = parser.parse_args()
+    queries = Queries(options.words)
+    print("| | decisions a second | × unbatched torch | p50 ms | p99 ms | lag of the loop, p50 / p99 ms |")
+    print("|---|--:|--:|--:|--:|--:|")
+    reference: Found | None = None
+    for backend in options.backends.split(","):
+        encoder = SentenceTransformerEncoder(backend=backend)
+        policy = make_policy(encoder).warm_up()
+        start = cc.Cascade(policy).start
+        unbatched = cc.Cascade(_Bare(policy, encoder)).start
+        ways: dict[str, Callable[[], Found]] = {
+            "one caller": lambda start=start: threads(start, queries, 1, options.seconds),
+            f"{options.callers} threads, unbatched": lambda start=unbatched: threads(
+                start, queries, options.callers, options.seconds
+            ),
+            f"{options.callers} threads": lambda start=start: threads(start, queries, options.callers, options.seconds),
+            f"{options.callers} tasks, asyncio.to_thread": lambda start=start: tasks(
+                lambda query: asyncio.to_thread(start, query), queries, options.callers, options.seconds
+            ),
+            f"{options.callers} tasks, decide": lambda start=start: tasks(
+                lambda query: decide(start, query), queries, options.callers, options.seconds
+            ),
+        }
+        found = {name: way() for name, way in ways.items()}
+        reference = reference or found[f"{options.callers} threads, unbatched"]
+        for name, one in found.items():
+            print(one.row(f"{backend}, {name}", reference), flush=True)
+    _peers(options.callers, options.seconds)
+
+
+@dataclass(frozen=True)
+class _Bare:
+    """A policy whose callers encode one by one, each in its own thread."""
+
+    policy: cc.CascadePolicy
+    encode: SentenceTransformerEncoder
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.policy.models
+
+    @property
+    def fingerprint(self) -> str:
+        return self.policy.fingerprint
+
+    def route(self, query: str, available: frozenset[str]) -> cc.Route:
+        self.encode([query])
+        return self.policy.route("known", available)
+
+    def estimator(self, model: str) -> cc.QualityEstimator | None:
+        return self.policy.estimator(model)
+
+
+class Queries:
+    """Queries that no cache has seen; threads may share it."""
+
+    def __init__(self, words: int) -> None:
+        self._text = " ".join(("explain the interest of a loan in a few steps please " * 50).split()[:words])
+        self._numbers = itertools.count()
+
+    def next(self) -> str:
+        """The next one."""
+        return f"{next(self._numbers)} {self._text}"
+
+
+def threads(start: Start, queries: Queries, callers: int, seconds: float) -> Found:
+    """Callers in threads, one decision after the other each."""
+    spent: list[float] = []
+    until = time.perf_counter() + seconds
+
+    def call() -> None:
+        while (began := time.perf_counter()) < until:
+            start(queries.next())
+            spent.append(1000 * (time.perf_counter() - began))
+
+    callers_ = [threading.Thread(target=call) for _ in range(callers)]
+    began = time.perf_counter()
+    for caller in callers_:
+        caller.start()
+    for caller in callers_:
+        caller.join()
+    return _found(spent, time.perf_counter() - began)
+
+
+def tasks(start: Callable[[str], Awaitable[object]], queries: Queries, callers: int, seconds: float) -> Found:
+    """Callers on one event loop, beside a probe of its lag."""
+    return asyncio.run(_tasks(start, queries, callers, seconds))
+
+
+async def _tasks(start: Callable[[str], Awaitable[object]], queries: Queries, callers: int, seconds: float) -> Found:
+    spent: list[float] = []
+    lags: list[float] = []
+    until = time.perf_counter() + seconds
+
+    async def call() -> None:
+        while (began := time.perf_counter()) < until:
+            await start(queries.next())
+            spent.append(1000 * (time.perf_counter() - began))
+
+    async def probe() -> None:
+        while (began := time.perf_counter()) < until:
+            await asyncio.sleep(0.001)
+            lags.append(1000 * (time.perf_counter() - began) - 1)
+
+    began = time.perf_counter()
+    await asyncio.gather(probe(), *[call() for _ in range(callers)])
+    return _found(spent, time.perf_counter() - began, lags)
+
+
+def _found(spent: list[float], took: float, lags: list[float] | None = None) -> Found:
+    middle, late = _quantiles(spent)
+    return Found(len(spent) / took, middle, late, *(_quantiles(lags) if lags else ()))
+
+
+def _quantiles(values: list[float]) -> tuple[float, float]:
+    return statistics.median(values), statistics.quantiles(values, n=100)[98] if len(values) > 1 else values[0]
+
+
+def _peers(callers: int, seconds: float) -> None:
+    peer = peers.Peer("cre-router 0.6.3", "cre_concurrency.py", ("cre-router==0.6.3",))
+    found = peers.measured(peer, str(callers), str(seconds))
+    if "error" in found:
+        print(f"| cre-router 0.6.3 | not measured: {found['error']} | | | | |")
+        return
+    rows = found["rows"]
+    alone = rows[found["reference"]]["per_second"]
+    for name, row in rows.items():
+        print(
+            f"| cre-router 0.6.3, {name} | {row['per_second']:.0f} | ({row['per_second'] / alone:.1f} × its own one "
+            f"caller) | {row['p50']:.0f} | {row['p99']:.0f} | |"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `overhead.py` and `concurrency.py` share: timing, texts, a fitted policy, and the peers' workers."""

@@ -1,0 +1,43 @@
+"""Does memory grow with the number of calls?"""
+
+import gc
+import tracemalloc
+
+import numpy as np
+
+from tests.chaos.run import run
+
+RSS_BYTES = 2048
+"""For each call, at most: an answer and its trace would be more. The allocator's own ups and downs are less."""
+
+TRACED_BYTES = 200
+"""For each call, at most, of what Python itself holds."""
+
+_FRAMES = 8
+
+
+def growth(rss_mb, wave):
+    """What to say of resident memory after each wave: nothing where it is flat over the later half."""
+    later = rss_mb[len(rss_mb) // 2 :]
+    if len(later) < 4:
+        return []
+    slope = np.polyfit(range(len(later)), later, 1)[0] * 2**20 / wave
+    return [f"resident memory grows by {slope:.0f} bytes a call"] if slope > RSS_BYTES else []
+
+
+def traced(calls, *, callers, seed):
+    """What Python holds more after later waves than after earlier ones: bytes a call, and the places with the most."""
+    size, held, snapshots = calls // 4, [], []
+
+    def look(_):
+        gc.collect()
+        held.append(tracemalloc.get_traced_memory()[0])
+        snapshots.append(tracemalloc.take_snapshot())
+
+    tracemalloc.start()
+    try:
+        run(calls, callers=callers, seed=seed, size=size, on_wave=look)
+    finally:
+        tracemalloc.stop()
+    places = snapshots[-1].compare_to(snapshots[1], "lineno")[:_FRAMES]
+    return (held[-1] - held[1]) / (2 * size), places

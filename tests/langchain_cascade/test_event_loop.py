@@ -1,0 +1,27 @@
+"""Decisions leave the event loop alone: they are made elsewhere, and it goes on meanwhile."""
+
+import asyncio
+
+from langchain_cascade import CascadeChatModel
+from tests.langchain_cascade.doubles import pool
+from tests.slow_policy import SlowPolicy, check_elsewhere, lags
+
+
+async def test_the_loop_goes_on_while_64_callers_wait_for_their_decisions():
+    policy = SlowPolicy()
+    model = CascadeChatModel(policy=policy, models=pool())
+    answers, late = await lags(asyncio.gather(*[model.ainvoke(f"question {number}") for number in range(64)]))
+    assert {answer.text for answer in answers} == {"small says so"}
+    check_elsewhere(policy.work, late, kinds={"route", "score"})
+
+
+async def test_streams_leave_it_alone_too():
+    policy = SlowPolicy(sure_after=1)
+    model = CascadeChatModel(policy=policy, models=pool(small="small says so " * 30), release="early")
+
+    async def read(number):
+        return [chunk async for chunk in model.astream(f"question {number}")]
+
+    streams, late = await lags(asyncio.gather(*[read(number) for number in range(16)]))
+    assert all(streams)
+    check_elsewhere(policy.work, late, kinds={"route", "release"})

@@ -1,0 +1,56 @@
+"""A policy that takes its time over each decision, and a probe of what the event loop feels of it."""
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tests.langchain_cascade.doubles import GATED, ScriptedPolicy
+
+SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class SlowPolicy(ScriptedPolicy):
+    """Sleeps where a model would run (without the interpreter's lock); remembers in which thread."""
+
+    plan: object = GATED
+    probability: object = 0.9
+    work: list = field(default_factory=list)
+    """What was decided, and the thread that did."""
+
+    def route(self, query, available):
+        self._decide("route")
+        return super().route(query, available)
+
+    def estimator(self, model):
+        self._decide("score")
+        return super().estimator(model)
+
+    def early_release(self, query, answer, threshold):
+        self._decide("release")
+        return super().early_release(query, answer, threshold)
+
+    def _decide(self, what):
+        self.work.append((what, threading.current_thread()))
+        time.sleep(SECONDS)
+
+
+async def lags(work):
+    """The result of `work`, and by how many seconds each sleep of a millisecond beside it was late."""
+    late, running = [], asyncio.ensure_future(work)
+    while not running.done():
+        began = time.perf_counter()
+        await asyncio.sleep(0.001)
+        late.append(time.perf_counter() - began - 0.001)
+    return running.result(), late
+
+
+def check_elsewhere(work, late, *, kinds):
+    """Decisions of these kinds were made in other threads than the loop's, and meanwhile the loop went on."""
+    assert {kind for kind, _ in work} == kinds
+    assert threading.main_thread() not in {thread for _, thread in work}
+    # Other programs on the machine make single sleeps late; a loop that is blocked makes most of them late.
+    assert np.median(late) < 0.005
