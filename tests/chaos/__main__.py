@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.chaos.growth import TRACED_BYTES, growth, traced
+from tests.chaos.growth import growth, held_too_much, traced
 from tests.chaos.report import lags, tables
 from tests.chaos.responsiveness import responsiveness
 from tests.chaos.run import run
@@ -27,9 +27,9 @@ def main(
     summary.problems += growth(summary.rss, wave)
     console.print(tables(summary))
     console.print(lags(responsiveness(seed)))
-    grown, places = traced(max(calls // 8, 400), callers=callers, seed=seed)
-    console.print(f"Python holds {grown:.0f} bytes more for each call.")
-    if grown > TRACED_BYTES:
+    grown, later, places = traced(max(calls // 8, 800), callers=callers, seed=seed)
+    console.print(f"Python holds {grown / 1000:.0f} kB more than {later:,} calls before.")
+    if held_too_much(grown, later):
         summary.problems += [f"held: {place}" for place in places]
     for problem in summary.problems + summary.left:
         console.print(problem, markup=False)

@@ -10,8 +10,11 @@ from tests.chaos.run import run
 RSS_BYTES = 2048
 """For each call, at most: an answer and its trace would be more. The allocator's own ups and downs are less."""
 
-TRACED_BYTES = 200
+TRACED_BYTES = 100
 """For each call, at most, of what Python itself holds."""
+
+KEPT_BYTES = 100_000
+"""Whatever the number of calls: caches that fill, connections, the probes' own notes."""
 
 _FRAMES = 8
 
@@ -26,7 +29,7 @@ def growth(rss_mb, wave):
 
 
 def traced(calls, *, callers, seed):
-    """What Python holds more after later waves than after earlier ones: bytes a call, and the places with the most."""
+    """What Python holds more after the last wave than two waves before: bytes, calls between, places with the most."""
     size, held, snapshots = calls // 4, [], []
 
     def look(_):
@@ -40,4 +43,9 @@ def traced(calls, *, callers, seed):
     finally:
         tracemalloc.stop()
     places = snapshots[-1].compare_to(snapshots[1], "lineno")[:_FRAMES]
-    return (held[-1] - held[1]) / (2 * size), places
+    return held[-1] - held[1], 2 * size, places
+
+
+def held_too_much(grown, calls):
+    """Whether it is more than what fills once."""
+    return grown > KEPT_BYTES + TRACED_BYTES * calls
