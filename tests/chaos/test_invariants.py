@@ -48,6 +48,12 @@ def test_what_is_right_passes():
     assert verdict(BROKEN, RECORDS).problems == []
 
 
+def test_of_answers_without_usage_it_is_the_one_that_was_read():
+    cut = [record(number, "large", Fault.CUT, [3, 4], text="digest") for number in (13, 14)]
+    trace = {**TRACE, "passes": [{"model": "large", "usage": None}]}
+    assert verdict(replace(ANSWER, read=frozenset({14}), trace=trace, usage=None), cut).problems == []
+
+
 @pytest.mark.parametrize(
     ("outcome", "records", "words"),
     [
