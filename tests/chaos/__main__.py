@@ -24,7 +24,7 @@ def main(
     with Progress(console=console) as progress:
         task = progress.add_task("calls", total=calls)
         summary = run(calls, callers=callers, seed=seed, size=wave, on_wave=lambda _: progress.advance(task, wave))
-    summary.problems += growth(summary.rss, wave)
+    summary.problems += growth([used for used, _ in summary.memory], wave)
     console.print(tables(summary))
     console.print(lags(responsiveness(seed)))
     grown, later, places = traced(max(calls // 8, 800), callers=callers, seed=seed)

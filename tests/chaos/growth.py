@@ -7,8 +7,8 @@ import numpy as np
 
 from tests.chaos.run import run
 
-RSS_BYTES = 2048
-"""For each call, at most: an answer and its trace would be more. The allocator's own ups and downs are less."""
+USED_BYTES = 500
+"""For each call, at most, of memory in use: an answer and its trace would be more."""
 
 TRACED_BYTES = 100
 """For each call, at most, of what Python itself holds."""
@@ -19,13 +19,13 @@ KEPT_BYTES = 100_000
 _FRAMES = 8
 
 
-def growth(rss_mb, wave):
-    """What to say of resident memory after each wave: nothing where it is flat over the later half."""
-    later = rss_mb[len(rss_mb) // 2 :]
+def growth(used_mb, wave):
+    """What to say of memory in use after each wave: nothing where it is flat over the later half."""
+    later = used_mb[len(used_mb) // 2 :]
     if len(later) < 4:
         return []
     slope = np.polyfit(range(len(later)), later, 1)[0] * 2**20 / wave
-    return [f"resident memory grows by {slope:.0f} bytes a call"] if slope > RSS_BYTES else []
+    return [f"memory in use grows by {slope:.0f} bytes a call"] if slope > USED_BYTES else []
 
 
 def traced(calls, *, callers, seed):

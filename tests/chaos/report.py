@@ -21,7 +21,8 @@ def _totals(summary):
     table.add_row("left behind", f"{len(summary.left):,}")
     table.add_row("requests served", f"{summary.requests:,}")
     table.add_row("duration", f"{summary.seconds:.0f} s")
-    table.add_row("memory, first wave to last", f"{summary.rss[0]:.0f} MB to {summary.rss[-1]:.0f} MB")
+    for name, mb in zip(("memory in use", "resident memory"), zip(*summary.memory, strict=True), strict=True):
+        table.add_row(f"{name}, first wave to last", f"{mb[0]:.0f} MB to {mb[-1]:.0f} MB")
     table.add_row("problems", f"{len(summary.problems):,}")
     return table
 

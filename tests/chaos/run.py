@@ -10,7 +10,7 @@ from tests.chaos.asking import asked
 from tests.chaos.driver import wave
 from tests.chaos.faults import ANSWERING, Fault
 from tests.chaos.invariants import verdict
-from tests.chaos.leftovers import Before, call_objects, lag_probe, rss_mb, tasks_left
+from tests.chaos.leftovers import Before, call_objects, lag_probe, memory_mb, tasks_left
 from tests.chaos.pools import Threads, fitted, pools
 from tests.chaos.serving import serving
 
@@ -40,8 +40,8 @@ class Summary:
     uncounted: Counter = field(default_factory=Counter)
     left: list = field(default_factory=list)
     """Tasks, threads, sockets, files, objects that were left behind."""
-    rss: list = field(default_factory=list)
-    """MB after each wave."""
+    memory: list = field(default_factory=list)
+    """In use and resident, in MB, after each wave."""
     lags: list = field(default_factory=list)
     """How late the event loop was, in ms."""
     seconds: float = 0.0
@@ -120,4 +120,4 @@ async def _calls(server, found, summary, numbers, callers, seed):
     ]
     summary.left += [f"task {left}" for left in await tasks_left()]
     summary.add(outcomes, records)
-    summary.rss.append(rss_mb())
+    summary.memory.append(memory_mb())

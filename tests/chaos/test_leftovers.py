@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.chaos import serving
-from tests.chaos.growth import RSS_BYTES, growth
+from tests.chaos.growth import USED_BYTES, growth
 from tests.chaos.leftovers import Before, tasks_left
 
 
@@ -56,6 +56,6 @@ def test_a_task_is_found():
 
 def test_memory_that_grows_is_found():
     wave, flat = 1000, [900.0, 300, 301, 299, 300, 301, 300, 300]
-    a_wave = 2 * RSS_BYTES * wave / 2**20
+    a_wave = 2 * USED_BYTES * wave / 2**20
     assert growth(flat, wave) == []
     assert growth([mb + number * a_wave for number, mb in enumerate(flat)], wave)
