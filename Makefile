@@ -8,7 +8,7 @@ demo: .venv/.installed-demo
 	$(BIN)/cascade quickstart
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -38,5 +38,5 @@ clean:
 	touch $@
 
 .venv/.installed-dev: .venv/.created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,ray]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
 	touch .venv/.installed-demo $@

@@ -1,1 +1,26 @@
-"""A cascade as a server. `cascade_server.mcp` offers it to agents of any framework, over the Model Context Protocol."""
+"""A cascade as a server.
+
+`create_app` makes an OpenAI-compatible gateway of it; `cascade_server.mcp` offers it to agents of any framework, over
+the Model Context Protocol.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cascade_server.app import create_app
+    from cascade_server.settings import GatewaySettings, Pool
+
+_HOMES = {"create_app": "app", "GatewaySettings": "settings", "Pool": "settings"}
+"""Loaded when first used: the MCP server needs nothing of the gateway, and the other way round."""
+
+__all__ = ["GatewaySettings", "Pool", "create_app"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -92,7 +92,7 @@ def has_format(text: str, response_format: Any) -> bool:
 def _fits(parsed: Any, schema: Any) -> bool:
     try:
         return fits(parsed, convert_to_json_schema(schema) if schema else {})
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return True  # a schema of the provider's own: only the provider can check against it
 
 
