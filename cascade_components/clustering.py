@@ -25,6 +25,9 @@ _ROUNDING = 1e-6
 _PRIOR = 20
 """Queries' worth that a cluster's spread is shrunk towards that of all."""
 
+_FEW = 200
+"""Of so many queries the map reaches twice as far beyond the means: a small sample has not seen how far its kind goes."""
+
 
 class QueryClusterer:
     """K-means on query vectors (arXiv 2606.27457: n_init = 20, nearest Euclidean centroid).
@@ -73,7 +76,7 @@ class QueryClusterer:
         self.centroids_ = self._centroids(points if len(sample) == len(points) else points[np.sort(sample)])
         self.labels_, _ = self.predict(points)
         self.distances_ = left_out_distances(points, self.centroids_, self.labels_)
-        self.radius_ = _radii(self.distances_, self.labels_, len(self.centroids_))
+        self.radius_ = _radii(self.distances_, self.labels_, self.centroids_)
         return self
 
     def predict(self, vectors: ArrayLike) -> tuple[Labels, Floats]:
@@ -142,12 +145,13 @@ def left_out_distances(points: Floats, centroids: Floats, labels: Labels) -> Flo
     return np.asarray(distances.min(1))
 
 
-def _radii(distances: Floats, labels: Labels, clusters: int) -> Floats:
+def _radii(distances: Floats, labels: Labels, centroids: Floats) -> Floats:
     """Distance from each centroid beyond which few queries of its kind lie: its mean, and so many of its spreads.
 
-    How many is a quantile over all clusters: no single one has enough queries to tell its own.
+    How many is a quantile over all clusters: no single one has enough queries to tell its own. Queries that are all
+    alike lie closer than their kind reaches: what is less than halfway to the next centroid is on the map in any case.
     """
-    known = np.isfinite(distances)
+    clusters, known = len(centroids), np.isfinite(distances)
     own = np.eye(clusters)[labels] * known[:, None]
     finite, sizes = np.where(known, distances, 0.0), own.sum(0)
     overall = finite.sum() / max(1, sizes.sum())
@@ -156,8 +160,16 @@ def _radii(distances: Floats, labels: Labels, clusters: int) -> Floats:
     pooled = squares @ own.sum(1) / max(1, sizes.sum())
     spreads = np.sqrt((squares @ own + _PRIOR * pooled) / (sizes + _PRIOR))
     turns = (distances - means[labels])[known] / np.maximum(spreads[labels][known], 1e-12)
-    farthest = np.quantile(turns, 1 - OUTSIDE) if len(turns) else np.inf
-    return np.asarray(means + farthest * spreads + _ROUNDING)
+    farthest = np.quantile(turns, 1 - OUTSIDE) * (1 + _FEW / len(turns)) if len(turns) else np.inf
+    return np.asarray(np.maximum(means + farthest * spreads, _halfway(centroids)) + _ROUNDING)
+
+
+def _halfway(centroids: Floats) -> Floats:
+    """Half the distance from each centroid to the next one; 0 where there is no other."""
+    between = np.linalg.norm(centroids[:, None] - centroids[None], axis=-1)
+    np.fill_diagonal(between, np.inf)
+    nearest_other = between.min(1)
+    return np.asarray(np.where(np.isfinite(nearest_other), nearest_other, 0.0) / 2)
 
 
 DIMENSIONS = 16
