@@ -26,7 +26,7 @@ _PRIOR = 20
 """Queries' worth that a cluster's spread is shrunk towards that of all."""
 
 _FEW = 200
-"""Of so many queries the map reaches twice as far beyond the means: a small sample has not seen how far its kind goes."""
+"""Of so many queries the map reaches twice as far beyond the means: few have not seen how far their kind goes."""
 
 
 class QueryClusterer:
