@@ -39,12 +39,6 @@ def threads():
     return Counter(thread.name for thread in threading.enumerate() if not thread.name.startswith(_KEPT))
 
 
-def call_objects():
-    """How many objects of calls are alive, by class, once all has settled: threads that were given up may hold some."""
-    settles(lambda: not _call_objects(), every_s=0.2)
-    return _call_objects()
-
-
 def _call_objects():
     gc.collect()
     kinds = (type(one) for one in gc.get_objects())
@@ -79,14 +73,18 @@ class Before:
     """What there is before the calls, to be compared with what there is afterwards."""
 
     def __init__(self):
-        gc.collect()
-        self.threads, self.files = threads(), open_files()
+        self.threads, self.files, self.objects = threads(), open_files(), _call_objects()
 
     def left(self):
         """What there is now beside it, once all has settled."""
         gc.collect()
         settles(lambda: not (self._more_threads() or self._more_files()))
         return [f"{count} × {what}" for what, count in (self._more_threads() + self._more_files()).items()]
+
+    def objects_left(self):
+        """How many more objects of calls are alive, by class, once threads that were given up have ended."""
+        settles(lambda: not _call_objects() - self.objects, every_s=0.2)
+        return [f"{count} × {name}" for name, count in (_call_objects() - self.objects).items()]
 
     def _more_threads(self):
         return threads() - self.threads

@@ -10,7 +10,7 @@ from tests.chaos.asking import asked
 from tests.chaos.driver import wave
 from tests.chaos.faults import ANSWERING, Fault
 from tests.chaos.invariants import verdict
-from tests.chaos.leftovers import Before, call_objects, lag_probe, memory_mb, tasks_left
+from tests.chaos.leftovers import Before, lag_probe, memory_mb, tasks_left
 from tests.chaos.pools import Threads, fitted, pools
 from tests.chaos.serving import serving
 
@@ -90,7 +90,7 @@ def run(calls, *, callers=200, seed=0, size=1000, on_wave=None):
         asyncio.run(_waves(server, policy, summary, numbers, callers, seed, on_wave))
         summary.seconds = perf_counter() - start
         # Not after each wave: a connection that is kept open may hold the last error that it saw, and that its frames.
-        summary.left += before.left() + [f"{count} × {name}" for name, count in call_objects().items()]
+        summary.left += before.left() + before.objects_left()
     if threading.get_ident() in encoder.seen:
         summary.problems.append("a decision was made in the event loop's own thread")
     summary.close()
