@@ -10,6 +10,8 @@ CALLS = 1200
 
 @pytest.mark.chaos
 @pytest.mark.enable_socket
+# A client's own warning of a socket that it did not close: what is left behind is counted here, when all has settled.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nothing_is_lost_leaked_or_left():
     found = run(CALLS, size=CALLS // 2)
     assert found.problems == []
