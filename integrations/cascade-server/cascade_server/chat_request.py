@@ -59,19 +59,24 @@ class AudioPart(_Lenient):
     input_audio: InputAudio
 
 
-class InputFile(_Lenient):
-    """A file, in base64 or by its id."""
+class FileData(_Lenient):
+    """A file as a data URL."""
 
-    file_data: str | None = None
-    file_id: str | None = None
+    file_data: Annotated[str, Field(min_length=1)]
     filename: str | None = None
+
+
+class FileId(_Lenient):
+    """A file that the provider has."""
+
+    file_id: Annotated[str, Field(min_length=1)]
 
 
 class FilePart(_Lenient):
     """A file."""
 
     type: Literal["file"]
-    file: InputFile
+    file: FileData | FileId
 
 
 class RefusalPart(_Lenient):
