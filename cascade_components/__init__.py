@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cascade_components.quality.margins import MarginEstimator
     from cascade_components.quality.module import ModuleEstimator
     from cascade_components.quality.sequence import SequenceHead
+    from cascade_components.reporting.report import Report, report
     from cascade_components.serving.resilience import Resilience
     from cascade_components.spending import SpendLimit, SpendLimitError
     from cascade_components.trace import EarlyRelease, Plan, Route, Trace
@@ -63,6 +64,7 @@ _HOMES = {
     "Outcomes": "outcomes",
     "Plan": "trace",
     "QualityEstimator": "cascade",
+    "Report": "reporting.report",
     "Resilience": "serving.resilience",
     "Route": "trace",
     "Router": "cascade",
@@ -85,6 +87,7 @@ _HOMES = {
     "prometheus_collector": "monitoring.prometheus",
     "read_cre_artifacts": "cre",
     "read_cre_stats": "cre_stats",
+    "report": "reporting.report",
     "sweep": "evaluation",
 }
 
@@ -120,6 +123,7 @@ __all__ = [
     "Outcomes",
     "Plan",
     "QualityEstimator",
+    "Report",
     "Resilience",
     "Route",
     "Router",
@@ -142,6 +146,7 @@ __all__ = [
     "prometheus_collector",
     "read_cre_artifacts",
     "read_cre_stats",
+    "report",
     "sweep",
 ]
 

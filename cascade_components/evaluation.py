@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cascade_components.accounting import escalated_cost
 from cascade_components.arrays import Floats, Labels, nan_mean
@@ -66,16 +68,8 @@ class Evaluation:
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """95 % bootstrap intervals over queries, of accuracy, cost, retention and escalation_rate."""
-        rng = np.random.default_rng(self.seed)
         names = ("accuracy", "cost", "escalation_rate", "strongest_accuracy")
-        columns = np.stack([self.per_query[name] for name in names])
-        columns = columns[:, ~np.isnan(columns).any(0)]
-        count = columns.shape[1]
-        draws = np.stack([columns[:, rng.integers(count, size=count)].mean(1) for _ in range(DRAWS)], 1)
-        means = dict(zip(names, draws, strict=True))
-        means["retention"] = means["accuracy"] / np.maximum(means.pop("strongest_accuracy"), 1e-12)
-        tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-        return {name: (float(low), float(high)) for name, (low, high) in _quantiles(means, tails).items()}
+        return bootstrap_intervals({name: self.per_query[name] for name in names}, self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, without the per-query arrays."""
@@ -96,7 +90,7 @@ def evaluate(policy: CascadePolicy, outcomes: Any, *, progress: bool = True) -> 
     Raises:
         ValueError: The outcomes are bad, or no query has the rows that the plans need.
     """
-    return _Replay(policy, outcomes, progress=progress).run(policy)
+    return Replay(policy, outcomes, progress=progress).run(policy)
 
 
 def sweep(policy: CascadePolicy, outcomes: Any, *, progress: bool = True) -> list[Evaluation]:
@@ -110,16 +104,43 @@ def sweep(policy: CascadePolicy, outcomes: Any, *, progress: bool = True) -> lis
     Raises:
         ValueError: As `evaluate`.
     """
-    replay = _Replay(policy, outcomes, progress=progress)
+    replay = Replay(policy, outcomes, progress=progress)
     return [replay.run(point) for point in policy.front()]
+
+
+def bootstrap_intervals(per_query: Mapping[str, Floats], seed: int) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap intervals of means over queries; of the retention instead of `strongest_accuracy`.
+
+    Args:
+        per_query: Arrays of shape (queries,) by name, `accuracy` and `strongest_accuracy` among them. Only queries of
+            which all are known count.
+        seed: Seed of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    columns = np.stack(list(per_query.values()))
+    columns = columns[:, ~np.isnan(columns).any(0)]
+    count = columns.shape[1]
+    if not count:
+        return dict.fromkeys([name.replace("strongest_accuracy", "retention") for name in per_query], (np.nan, np.nan))
+    draws = np.stack([columns[:, rng.integers(count, size=count)].mean(1) for _ in range(DRAWS)], 1)
+    means = dict(zip(per_query, draws, strict=True))
+    means["retention"] = means["accuracy"] / np.maximum(means.pop("strongest_accuracy"), 1e-12)
+    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    return {name: (float(low), float(high)) for name, (low, high) in _quantiles(means, tails).items()}
 
 
 def _quantiles(values: dict[str, Floats], levels: list[float]) -> dict[str, Floats]:
     return {name: np.quantile(draws, levels) for name, draws in values.items()}
 
 
-class _Replay:
-    """Vectors, scores and costs of the outcomes, worked out once for all operating points."""
+class Replay:
+    """Vectors, scores and costs of the outcomes, worked out once for all operating points and plans.
+
+    Args:
+        policy: A fitted policy.
+        outcomes: Whatever `load_outcomes` takes, with rows of the policy's models.
+        progress: Show progress bars on a terminal.
+    """
 
     def __init__(self, policy: CascadePolicy, outcomes: Any, *, progress: bool) -> None:
         self.table = OutcomeTable.of(load_outcomes(outcomes), policy.models)
@@ -151,8 +172,27 @@ class _Replay:
                 scores[query, position, run] = score
         return scores
 
-    def run(self, policy: CascadePolicy) -> Evaluation:
-        plans = [*policy.plans(), Plan(policy.strongest)]  # the last one: out of the map
+    def run(self, policy: CascadePolicy, plans: Sequence[Plan] | None = None) -> Evaluation:
+        """Replay the policy.
+
+        Args:
+            policy: The policy, at any operating point.
+            plans: Other plans than its own: one for each cluster, and last the one for queries out of the map.
+
+        Raises:
+            ValueError: No query has the rows that the plans need.
+        """
+        plans = [*policy.plans(), Plan(policy.strongest)] if plans is None else plans
+        columns = self.columns(policy, plans)
+        used = ~np.isnan(columns["accuracy"])
+        if not used.any():
+            models = ", ".join(sorted({plan.start for plan in plans}))
+            msg = f"No query has the outcomes that the plans ask for ({models}); check the models' names."
+            raise ValueError(msg)
+        return self._evaluation(policy, plans, {name: column[used] for name, column in columns.items()}, used)
+
+    def columns(self, policy: CascadePolicy, plans: Sequence[Plan]) -> dict[str, Floats]:
+        """What the plans (as of `run`) make of each query: arrays of shape (queries,), NaN where rows are missing."""
         columns = {name: np.full(len(self.labels), np.nan) for name in ("accuracy", "escalation_rate", *self.costs)}
         for plan in set(plans):
             mine = [cluster if cluster < len(plans) - 1 else -1 for cluster, other in enumerate(plans) if other == plan]
@@ -161,12 +201,13 @@ class _Replay:
                 columns[name][queries] = values
         columns["strongest_accuracy"] = nan_mean(self.correct[:, -1])
         columns["strongest_cost"] = nan_mean(self.costs["cost"][:, -1])
-        used = ~np.isnan(columns["accuracy"])
-        if not used.any():
-            models = ", ".join(sorted({plan.start for plan in plans}))
-            msg = f"No query has the outcomes that the plans ask for ({models}); check the models' names."
-            raise ValueError(msg)
-        return self._evaluation(policy, plans, {name: column[used] for name, column in columns.items()}, used)
+        return columns
+
+    def rejected(self, policy: CascadePolicy, plan: Plan, queries: Labels) -> NDArray[np.bool_]:
+        """Which answers of the start model a gated plan escalates, shape (queries, runs)."""
+        # A row without an output cannot be judged: its answer stands.
+        scores = np.nan_to_num(self.scores[queries, policy.models.index(plan.start)], nan=np.inf)
+        return np.asarray(scores < (-np.inf if plan.threshold is None else plan.threshold))
 
     def _replayed(self, policy: CascadePolicy, plan: Plan, queries: Labels) -> dict[str, Floats]:
         """Accuracy, escalation and costs of some queries under one plan; runs are averaged."""
@@ -176,8 +217,7 @@ class _Replay:
             found = {"accuracy": nan_mean(correct), "escalation_rate": np.where(np.isnan(correct).all(-1), np.nan, 0.0)}
             return found | {name: nan_mean(values[queries, start]) for name, values in self.costs.items()}
         target = policy.models.index(plan.target)
-        # A row without an output cannot be judged: its answer stands.
-        rejected = np.nan_to_num(self.scores[queries, start], nan=np.inf) < plan.threshold
+        rejected = self.rejected(policy, plan, queries)
         second = nan_mean(self.correct[queries, target])[:, None]
         found = {
             "accuracy": nan_mean(np.where(rejected, second, correct)),
@@ -190,7 +230,7 @@ class _Replay:
         return found
 
     def _evaluation(
-        self, policy: CascadePolicy, plans: list[Plan], columns: dict[str, Floats], used: Labels
+        self, policy: CascadePolicy, plans: Sequence[Plan], columns: dict[str, Floats], used: Labels
     ) -> Evaluation:
         labels = self.labels[used]
         mean = {name: float(np.nanmean(v)) if not np.isnan(v).all() else None for name, v in columns.items()}

@@ -56,3 +56,22 @@ def evaluate(
         low_high = found["intervals"].get(name)
         interval = f"   95 % interval {low_high[0]:.4g} … {low_high[1]:.4g}" if low_high else ""
         typer.echo(f"{name:<16} {found[name]:.4g}{interval}")
+
+
+@app.command()
+def report(
+    policy: Annotated[Path, typer.Argument(help="The policy's folder.")],
+    outcomes: Annotated[list[Path], typer.Argument(help="Outcomes to replay: .jsonl, .jsonl.gz or .parquet.")],
+    out: Annotated[Path, typer.Option(help="The page that is written.")] = Path("report.html"),
+    png: Annotated[Path | None, typer.Option(help="Folder for the figures as PNGs, too.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a policy and write one HTML page: its front, clusters, routing, gates and worst questions."""
+    import cascade_components as cc
+
+    written = cc.report(cc.CascadePolicy.load(policy), outcomes, out, png, progress=not as_json)
+    if as_json:
+        pngs = [str(path) for path in written.pngs]
+        print_json({"page": str(written.path), "pngs": pngs, "evaluation": written.evaluation.to_dict()})
+        return
+    typer.echo(f"{written.path}" + (f", and {len(written.pngs)} figures in {png}" if png else ""))
