@@ -38,5 +38,5 @@ clean:
 	touch $@
 
 .venv/.installed-dev: .venv/.created pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all,ray]" --group dev
 	touch .venv/.installed-demo $@

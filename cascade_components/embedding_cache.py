@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder, StaticEncoder
 from cascade_components.encoders.onnx_model import cache_folder
 from cascade_components.progress import with_bar
-from cascade_components.vector_store import BATCH, StoredEncoder, VectorStore
+from cascade_components.vector_store import BATCH, MOST_BYTES, StoredEncoder, VectorStore
 
 Cache = bool | str | os.PathLike[str] | None
 """True: the file of `default_path`; a path: this file; None or False: embeddings are not kept."""
@@ -37,7 +38,7 @@ def kept_on_disk(cached: CachedEncoder, cache: Cache) -> Iterator[None]:
         ValueError: A path was given, and it cannot be used, or the encoder has no identity.
     """
     inner = cached.encoder
-    store = _store(inner, cache)
+    store = store_of(inner, cache)
     if store is None:
         yield
         return
@@ -80,14 +81,20 @@ def identity(encoder: Encoder) -> str | None:
     return None if key is None else str(key)
 
 
-def _store(encoder: Encoder, cache: Cache) -> VectorStore | None:
+def store_of(encoder: Encoder, cache: Cache) -> VectorStore | None:
+    """Where an encoder's vectors are kept; None: nowhere. A file that the user names may grow as large as it will.
+
+    Raises:
+        ValueError: A path was given, and it cannot be used, or the encoder has no identity.
+    """
     path = default_path() if cache is True else Path(cache) if cache else None
     if path is None:
         return None
     named = identity(encoder)
     try:
         if named is not None:
-            return VectorStore(path / "embeddings.sqlite" if path.is_dir() else path, named)
+            most_bytes = MOST_BYTES if cache is True else sys.maxsize
+            return VectorStore(path / "embeddings.sqlite" if path.is_dir() else path, named, most_bytes=most_bytes)
         msg = "this encoder has no identity; give it an attribute cache_key, a text that changes with its vectors"
     except (OSError, sqlite3.Error) as error:
         msg = str(error)

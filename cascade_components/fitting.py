@@ -85,8 +85,9 @@ def fit(
         seed: Seed of everything random.
         cache: Where embeddings are kept, so that the next fit, or one that was cut short, does not embed again: a file,
             True (a file in the user's cache folder, or in that of the environment variable CASCADE_CACHE) or None
-            (nowhere). Hashes and vectors are kept, no texts, 2 GiB at most. Those of a callable encoder are only kept
-            if it has an attribute `cache_key`: a text that changes whenever its vectors do.
+            (nowhere). Hashes and vectors are kept, no texts; in the user's cache folder 2 GiB at most. Those of a
+            callable encoder are only kept if it has an attribute `cache_key`: a text that changes whenever its
+            vectors do.
         progress: Show progress bars on a terminal.
 
     Returns:

@@ -106,6 +106,10 @@ class VectorStore:
                 self._connection.execute("ROLLBACK")
                 raise
 
+    def has_room_for(self, vectors: int, dimensions: int) -> bool:
+        """Whether a store could hold so many, by a rough reckoning, before the oldest went."""
+        return vectors * (5 * dimensions + 100) <= self._most_bytes
+
     def _make_room(self) -> None:
         """Of a store that is too large a tenth of the vectors goes, the oldest first."""
         pages, free, size = (

@@ -4,49 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
 from tqdm import tqdm
 
-from cascade_cli.capture_grading import Graded, grade_answers, require_labels
-from cascade_cli.capture_pool import PoolFile, make_members, price_of, read_pool_file
-from cascade_cli.capture_questions import FIELDS, read_questions
-from cascade_components.grading import Grader, Question, named_grader
-from cascade_components.outcomes import Outcomes, load_outcomes
+from cascade_cli.capture_grading import Graded, grade_answers
+from cascade_cli.capture_setup import CaptureOptions, Models, make_models, read_setup
+from cascade_cli.capture_summary import Captured, summed_up
+from cascade_components.grading import Grader, Question
 from langchain_cascade.captures.budget import Budget
 from langchain_cascade.captures.engine import Filled, fill
-from langchain_cascade.captures.judge import RUBRIC, Judge
+from langchain_cascade.captures.judge import Judge
 from langchain_cascade.captures.member import Member
 from langchain_cascade.captures.store import AnswerStore
 
-
-@dataclass(frozen=True)
-class CaptureOptions:
-    """What the command line says."""
-
-    pool: Path
-    questions: str
-    grader: str
-    output: Path
-    agree_with: str | None = None
-    rubric: Path | None = None
-    fields: Sequence[str] = ()
-    limit: int | None = None
-    runs: int = 1
-    max_cost: float | None = None
-    regrade: bool = False
-    show: bool = True
-
-    @property
-    def database(self) -> Path:
-        """Where the answers are kept, beside the outcomes."""
-        stem = self.output.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".parquet")
-        return self.output.with_name(f"{stem}.capture.sqlite")
+__all__ = ["CaptureOptions", "run_capture"]
 
 
 def run_capture(options: CaptureOptions) -> dict[str, Any]:
@@ -63,83 +38,22 @@ def run_capture(options: CaptureOptions) -> dict[str, Any]:
         RuntimeError: Nothing could be captured.
         ValueError: Something is wrong in a file or an option.
     """
-    pool = read_pool_file(options.pool)
-    named = _known_grader(options, pool)
-    questions = read_questions(
-        options.questions,
-        names=_field_names(options.fields),
-        options_in_prompt=options.grader == "choice",
-        limit=options.limit,
-    )
-    if named is not None:
-        require_labels(named, questions, options.agree_with)
-    if options.regrade and not options.database.is_file():
-        msg = f"There is nothing to grade again: {options.database} is not there. Capture without --regrade first."
-        raise FileNotFoundError(msg)
-    # Grading again asks none of them, so that no key is needed.
-    members = {} if options.regrade else make_members(pool.models, options.pool)
-    judges = _judge_member(options, pool, members)
-    priced = members or {name: _unasked(name, pool) for name in pool.models}
+    setup = read_setup(options)
+    if options.ray is not None:
+        from cascade_ray.capturing import capture_on_ray
+
+        return summed_up(capture_on_ray(setup), options)
+    models, questions = make_models(options, setup.pool), setup.questions
     with AnswerStore(options.database) as store:
-        store.expect(questions, {member.name: member.fingerprint for member in members.values()})
-        budget = Budget.over(options.max_cost, {**priced, **judges}.values(), store.tokens())
-        filled = Filled() if options.regrade else _fill(store, list(members.values()), questions, budget, options)
-        grader = named or Judge(next(iter(judges.values())), store, budget, _rubric(options))
-        graded = _grade(store, questions, priced, grader, judges, options)
-        return _finished(store, questions, priced, filled, graded, budget, options)
-
-
-def _known_grader(options: CaptureOptions, pool: PoolFile) -> Grader | None:
-    """The grader, or None for a judge: it is made when its model is; with a look at what goes with it."""
-    if options.agree_with is not None and options.agree_with not in pool.models:
-        known = ", ".join(pool.models)
-        msg = f"--agree-with {options.agree_with}: there is no such model in {options.pool}, only {known}."
-        raise ValueError(msg)
-    kind, _, judge = options.grader.partition(":")
-    if kind != "judge":
-        if options.rubric is not None:
-            msg = "--rubric is for --grader judge:MODEL."
-            raise ValueError(msg)
-        return named_grader(options.grader)
-    if judge not in {**pool.models, **pool.judges}:
-        known = ", ".join({**pool.models, **pool.judges})
-        msg = f"--grader {options.grader} needs a model of {options.pool}, as judge:NAME; there are {known}."
-        raise ValueError(msg)
-    _rubric(options)
-    return None
-
-
-def _rubric(options: CaptureOptions) -> str:
-    text = RUBRIC if options.rubric is None else options.rubric.read_text(encoding="utf-8").strip()
-    if not text:
-        msg = f"--rubric {options.rubric}: the file is empty."
-        raise ValueError(msg)
-    return text
-
-
-def _judge_member(options: CaptureOptions, pool: PoolFile, members: Mapping[str, Member]) -> dict[str, Member]:
-    kind, _, name = options.grader.partition(":")
-    if kind != "judge":
-        return {}
-    if name in members:
-        return {name: members[name]}
-    return make_members({name: {**pool.models, **pool.judges}[name]}, options.pool)
-
-
-def _unasked(name: str, pool: PoolFile) -> Member:
-    """A model that only its price is asked of."""
-    return Member(name, model=None, price=price_of(pool.models[name]))  # type: ignore[arg-type]
-
-
-def _field_names(fields: Sequence[str]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for given in fields:
-        field, _, name = given.partition("=")
-        if field not in FIELDS or not name:
-            msg = f"--field must be FIELD=NAME with one of {', '.join(FIELDS)}; found {given!r}."
-            raise ValueError(msg)
-        names[field] = name
-    return names
+        store.expect(questions, {member.name: member.fingerprint for member in models.members.values()})
+        budget = Budget.over(options.max_cost, {**models.priced, **models.judges}.values(), store.tokens())
+        members = list(models.members.values())
+        filled = Filled() if options.regrade else _fill(store, members, questions, budget, options)
+        grader = setup.grader or Judge(next(iter(models.judges.values())), store, budget, setup.rubric)
+        graded = _grade(store, questions, models, grader, options)
+        there = len(store.answered())
+        captured = Captured(len(questions), models.priced, filled, graded, there, budget.spent)
+        return summed_up(captured, options)
 
 
 def _fill(
@@ -206,9 +120,8 @@ def _on_interrupt(stop: asyncio.Event) -> None:
 def _grade(
     store: AnswerStore,
     questions: Sequence[Question],
-    members: Mapping[str, Member],
+    models: Models,
     grader: Grader,
-    judges: Mapping[str, Member],
     options: CaptureOptions,
 ) -> Graded:
     answers = [(cell, measured) for cell, measured in store.answers() if cell.run < options.runs or options.regrade]
@@ -216,81 +129,9 @@ def _grade(
         return grade_answers(
             answers,
             questions,
-            members,
+            models.priced,
             grader,
             agree_with=options.agree_with,
-            concurrency=max((judge.concurrency for judge in judges.values()), default=1),
+            concurrency=max((judge.concurrency for judge in models.judges.values()), default=1),
             tick=bar.update,
         )
-
-
-def _finished(
-    store: AnswerStore,
-    questions: Sequence[Question],
-    members: Mapping[str, Member],
-    filled: Filled,
-    graded: Graded,
-    budget: Budget,
-    options: CaptureOptions,
-) -> dict[str, Any]:
-    told = _told(filled, graded, members)
-    if not graded.rows:
-        msg = f"Nothing could be {'graded' if store.answered() else 'captured'}. {'; '.join(told)}"
-        raise RuntimeError(msg)
-    outcomes = load_outcomes(graded.rows)
-    outcomes.save(options.output)
-    for line in told:
-        typer.echo(f"cascade: {line}", err=True)
-    summary = {
-        "output": str(options.output),
-        "outcomes": len(outcomes),
-        "questions": len(outcomes.queries),
-        "spent_usd": budget.spent,
-        "models": {name: _of_model(name, outcomes, len(questions) * options.runs) for name in members},
-        "notes": told,
-    }
-    if options.show:
-        _print(summary)
-    return summary
-
-
-def _told(filled: Filled, graded: Graded, members: Mapping[str, Member]) -> list[str]:
-    """What went wrong, one line each."""
-    told = [f"{name}: {filled.given_up[name]}" for name in members if name in filled.given_up]
-    told += [
-        f"{name}: {filled.failures[name]} questions without an answer, the last for {filled.last_error[name]}"
-        for name in members
-        if name in filled.last_error and name not in filled.given_up
-    ]
-    told += [filled.capped] if filled.capped else []
-    return told + [f"{count} not graded: {reason}" for reason, count in graded.ungradable.most_common(5)]
-
-
-def _of_model(name: str, outcomes: Outcomes, wanted: int) -> dict[str, Any]:
-    rows = [row for row in outcomes if row.model == name]
-    return {
-        "outcomes": len(rows),
-        "missing": max(0, wanted - len(rows)),
-        "accuracy": _mean([row.correct for row in rows]),
-        "cost_usd": _mean([row.cost_usd for row in rows]),
-        "e2el_ms": _mean([row.e2el_ms for row in rows]),
-    }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _print(summary: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{summary['outcomes']} outcomes in {summary['output']}")
-    for name in ("", "outcomes", "missing", "accuracy", "USD per answer", "E2EL ms"):
-        table.add_column(name, justify="left" if not name else "right")
-    for name, row in summary["models"].items():
-        numbers = ((row["accuracy"], ".3f"), (row["cost_usd"], ".3g"), (row["e2el_ms"], ".0f"))
-        shown = ["–" if value is None else format(value, form) for value, form in numbers]
-        table.add_row(name, str(row["outcomes"]), str(row["missing"]), *shown)
-    Console(highlight=False).print(table)

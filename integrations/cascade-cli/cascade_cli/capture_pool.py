@@ -53,6 +53,16 @@ class ModelEntry(_Strict):
     retries: Annotated[int, Field(ge=0)] = 3
     timeout_s: _Positive = 300.0
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it runs in this process."""
+        return ":" not in self.model
+
+    @property
+    def at_once(self) -> int:
+        """Calls at the same time, at most."""
+        return self.concurrency or (1 if self.embedded else 4)
+
 
 class PoolFile(_Strict):
     """The whole of pool.yaml."""
@@ -131,7 +141,7 @@ def _hint(field: str) -> str:
 
 
 def _member(name: str, entry: ModelEntry, place: str) -> Member:
-    embedded = ":" not in entry.model
+    embedded = entry.embedded
     key_name, key = (None, None) if embedded else _key(entry, place)
     model = _embedded(entry, place) if embedded else _provided(entry, key, place)
     if key_name is None and not embedded:
@@ -142,7 +152,7 @@ def _member(name: str, entry: ModelEntry, place: str) -> Member:
         name,
         model,
         price=price_of(entry),
-        concurrency=entry.concurrency or (1 if embedded else 4),
+        concurrency=entry.at_once,
         requests_per_minute=entry.requests_per_minute,
         retries=entry.retries,
         timeout_s=entry.timeout_s,
@@ -169,7 +179,7 @@ def price_of(entry: ModelEntry) -> TokenPrice | None:
     """What a token of the model costs; an embedded one has a declared price. None: not known."""
     if entry.price is not None:
         return TokenPrice.per_million(**entry.price.model_dump())
-    if ":" in entry.model:
+    if not entry.embedded:
         return None
     from cascade_local import WEIGHTS
 

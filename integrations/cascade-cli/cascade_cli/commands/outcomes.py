@@ -38,10 +38,16 @@ def capture(
     regrade: Annotated[
         bool, typer.Option("--regrade", help="Grade what was captured again; no model is asked.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Let a Ray cluster do it: host:port, auto, or local (one of its own)."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="With --ray: processes that ask.", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask every model of a pool every question, grade the answers, write outcomes. Goes on where it stopped."""
-    from cascade_cli.capture import CaptureOptions, run_capture
+    from cascade_cli.capture import run_capture
+    from cascade_cli.capture_setup import CaptureOptions
 
     options = CaptureOptions(
         pool=pool,
@@ -56,6 +62,8 @@ def capture(
         max_cost=max_cost,
         regrade=regrade,
         show=not as_json,
+        ray=ray,
+        workers=workers,
     )
     result = run_capture(options)
     if as_json:

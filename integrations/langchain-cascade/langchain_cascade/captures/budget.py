@@ -65,12 +65,12 @@ class Budget:
             CapReachedError: There is none, and none will be.
         """
         expected = self._expected(member, characters)
-        while not self._take(expected):  # noqa: ASYNC110 - threads give back, too
+        while not self.take(expected):  # noqa: ASYNC110 - threads give back, too
             await asyncio.sleep(_WAIT_S)
         try:
             yield
         finally:
-            self._give_back(expected)
+            self.give_back(expected)
 
     @contextmanager
     def reserved_now(self, member: Member, characters: int) -> Iterator[None]:
@@ -80,12 +80,12 @@ class Budget:
             CapReachedError: There is none now.
         """
         expected = self._expected(member, characters)
-        if not self._take(expected):
+        if not self.take(expected):
             raise CapReachedError(self._told())
         try:
             yield
         finally:
-            self._give_back(expected)
+            self.give_back(expected)
 
     def pay(self, member: Member, cost: float | None, output_tokens: int | None) -> None:
         """Count what a call cost."""
@@ -99,7 +99,12 @@ class Budget:
         answer = member.longest_answer or max(self._longest.get(member.name, 0), _UNKNOWN_ANSWER)
         return member.price.cost_usd(characters // 3 + 16, answer)
 
-    def _take(self, expected: float) -> bool:
+    def take(self, expected: float) -> bool:
+        """Reserve an amount; False: not now, but perhaps when calls under way have ended.
+
+        Raises:
+            CapReachedError: There is no room, and none will be.
+        """
         with self._lock:
             if self.cap is None or self.spent + self._reserved + expected <= self.cap:
                 self._reserved, self._under_way = self._reserved + expected, self._under_way + 1
@@ -108,7 +113,8 @@ class Budget:
                 raise CapReachedError(self._told())
             return False
 
-    def _give_back(self, expected: float) -> None:
+    def give_back(self, expected: float) -> None:
+        """End a reservation."""
         with self._lock:
             self._reserved, self._under_way = self._reserved - expected, self._under_way - 1
 
