@@ -20,7 +20,7 @@ Backend = Literal["torch", "onnx"]
 
 
 class SentenceTransformerEncoder:
-    """A sentence-transformers model on the CPU, loaded when first called. Safe to call from many threads.
+    """A sentence-transformers model, loaded when first called. Safe to call from many threads.
 
     The default model is taken from the package that carries it (extra `local`) where that is installed, else
     from the Hugging Face Hub. Of a text longer than the model reads the tail is kept: prompts put the
@@ -31,18 +31,21 @@ class SentenceTransformerEncoder:
         backend: "torch" computes in 32 bits. "onnx" computes in 8 bits on ONNX Runtime (extra `onnx`): about four
             times as fast, its vectors within a cosine of about 0.99 of torch's. The model is converted when it is
             first used (some ten seconds), and kept in the user's cache folder.
+        device: "auto": a CUDA GPU where there is one, else the CPU; or the name of a torch device. "onnx" computes on
+            the CPU.
 
     Example:
         >>> SentenceTransformerEncoder()(["What is 2 + 2?"]).shape  # doctest: +SKIP
         (1, 384)
     """
 
-    def __init__(self, name: str = DEFAULT_ENCODER, *, backend: Backend = "torch") -> None:
+    def __init__(self, name: str = DEFAULT_ENCODER, *, backend: Backend = "torch", device: str = "auto") -> None:
         if backend not in get_args(Backend):
             msg = f"backend must be one of {', '.join(get_args(Backend))}; found {backend!r}."
             raise ValueError(msg)
         self.name = name
         self.backend: Backend = backend
+        self.device = device
         self._loading = threading.Lock()
         self._run: Callable[[list[str]], Vectors] | None = None
         _alive.add(self)
@@ -59,8 +62,8 @@ class SentenceTransformerEncoder:
     def __deepcopy__(self, memo: object) -> SentenceTransformerEncoder:
         return self  # one loaded model serves every copy of what uses it
 
-    def __reduce__(self) -> tuple[Callable[[str, Backend], SentenceTransformerEncoder], tuple[str, Backend]]:
-        return _made, (self.name, self.backend)  # another process loads the model itself
+    def __reduce__(self) -> tuple[Callable[[str, Backend, str], SentenceTransformerEncoder], tuple[str, Backend, str]]:
+        return _made, (self.name, self.backend, self.device)  # another process loads the model itself
 
     def __call__(self, texts: list[str], /) -> Vectors:
         """Encode texts into unit vectors, shape (n, dim).
@@ -86,7 +89,7 @@ class SentenceTransformerEncoder:
             from cascade_components.encoders.onnx_model import load_onnx
 
             return load_onnx(self._location(), self._sentence_transformer)
-        model = self._sentence_transformer()
+        model = self._sentence_transformer(device=_device(self.device))
         window = int(model.max_seq_length or 512)
 
         # For each thread that calls it, OpenMP keeps threads of its own, which get into each other's way.
@@ -98,13 +101,13 @@ class SentenceTransformerEncoder:
 
         return lambda texts: thread.submit(encode, texts).result()
 
-    def _sentence_transformer(self, **kwargs: Any) -> Any:
+    def _sentence_transformer(self, *, device: str = "cpu", **kwargs: Any) -> Any:
         # Slow to import, and not needed where another encoder is given.
         from sentence_transformers import SentenceTransformer
 
         try:
             with _no_progress_bar():
-                model = SentenceTransformer(self._location(), device="cpu", **kwargs)
+                model = SentenceTransformer(self._location(), device=device, **kwargs)
         except OSError as error:
             msg = (
                 f"The encoder {self.name!r} could not be loaded ({type(error).__name__}). "
@@ -123,8 +126,16 @@ class SentenceTransformerEncoder:
         return str(get_model_path())
 
 
-def _made(name: str, backend: Backend) -> SentenceTransformerEncoder:
-    return SentenceTransformerEncoder(name, backend=backend)
+def _made(name: str, backend: Backend, device: str) -> SentenceTransformerEncoder:
+    return SentenceTransformerEncoder(name, backend=backend, device=device)
+
+
+def _device(named: str) -> str:
+    if named != "auto":
+        return named
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @contextmanager

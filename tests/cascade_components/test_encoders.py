@@ -1,8 +1,11 @@
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import sentence_transformers
+import torch
 
 from cascade_components.encoders import CachedEncoder, SentenceTransformerEncoder, encode_with_progress
 
@@ -68,6 +71,21 @@ class TestSentenceTransformer:
             thread.join()
         together = encoder(texts)
         assert all(vector == pytest.approx(together[texts.index(text)], abs=1e-5) for text, vector in found)
+
+    def test_it_computes_where_it_is_told(self, encoder, monkeypatch):
+        made = []
+        load = sentence_transformers.SentenceTransformer.__init__
+
+        def record(self, *args, device=None, **kwargs):
+            made.append(device)
+            load(self, *args, device="cpu", **kwargs)
+
+        monkeypatch.setattr(sentence_transformers.SentenceTransformer, "__init__", record)
+        for there, device in ((False, "auto"), (True, "auto"), (True, "cpu")):
+            monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+            copy = pickle.loads(pickle.dumps(SentenceTransformerEncoder(device=device)))
+            assert copy(["a"]) == pytest.approx(encoder(["a"]), abs=1e-5)
+        assert made == ["cpu", "cuda", "cpu"]
 
     def test_a_model_that_is_nowhere_is_a_clear_error(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")

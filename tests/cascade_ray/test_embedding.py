@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import cascade_components as cc
 from cascade_components.embedding_cache import store_of
 from cascade_components.encoders import SentenceTransformerEncoder, encoder_from_spec
-from cascade_ray.embedding import _keep, embed, texts_to_fit
+from cascade_ray.embedding import _keep, _workers, embed, texts_to_fit
 from tests.cascade_components.tiny_encoder import make_sentence_transformer
 from tests.toy import make_rows
 
@@ -62,6 +63,16 @@ def test_fit_does_not_embed_again(cluster, tmp_path, monkeypatch):
     cc.fit(outcomes, encoder=encoder, clusters=2, cache=cache, progress=False)
     assert encoded  # the beginnings of some answers
     assert not encoded & wanted
+
+
+def test_workers_are_as_many_as_the_gpus_allow():
+    cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 16.0, "GPU": 2.0})
+    assert [_workers(cluster, None, 0), _workers(cluster, 3, 0)] == [16, 3]
+    assert [_workers(cluster, None, 1), _workers(cluster, None, 0.5), _workers(cluster, 1, 1)] == [2, 4, 1]
+    with pytest.raises(ValueError, match="has 2 GPUs, not enough for 3 workers with 1 each"):
+        _workers(cluster, 3, 1)
+    with pytest.raises(ValueError, match="has 0 GPUs"):
+        _workers(SimpleNamespace(cluster_resources=dict), None, 1)
 
 
 def test_what_has_no_place_is_refused(tmp_path):

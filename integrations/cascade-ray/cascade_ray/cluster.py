@@ -68,6 +68,11 @@ def cpus(ray: ModuleType) -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
+def gpus_of(ray: ModuleType) -> float:
+    """GPUs of the cluster."""
+    return float(ray.cluster_resources().get("GPU", 0))
+
+
 def nodes(ray: ModuleType) -> int:
     """Machines of the cluster."""
     return sum(bool(node["Alive"]) for node in ray.nodes())

@@ -15,7 +15,7 @@ from cascade_components.judging import MOST_ANSWERS
 from cascade_components.outcomes import Outcomes, load_outcomes
 from cascade_components.quality.features import readable_text
 from cascade_components.vector_store import BATCH, VectorStore
-from cascade_ray.cluster import connected, cpus, quiet
+from cascade_ray.cluster import connected, cpus, gpus_of, quiet
 
 _BLOCK = 4 * BATCH
 """Texts that a worker takes at a time, and that are written together."""
@@ -30,6 +30,7 @@ def embed(
     cache: Cache = True,
     address: str = "auto",
     workers: int | None = None,
+    gpus: float = 0,
     progress: bool = True,
 ) -> int:
     """Embed texts on a Ray cluster, and keep the vectors, so that `fit(…, cache=cache)` does not embed them again.
@@ -42,7 +43,8 @@ def embed(
         encoder: As `fit` takes it; a callable needs an attribute `cache_key`, and must be known to the workers.
         cache: The file, on this machine, that `fit` is given, too; True: the one in the user's cache folder.
         address: Of the cluster; "local" starts one on this machine. Not looked at where Ray is connected already.
-        workers: Processes that encode, each on one CPU; None: one for each CPU.
+        workers: Processes that encode, each on one CPU; None: one for each CPU, or as many as the GPUs allow.
+        gpus: GPUs of each worker, on which an encoder on torch computes; 0.5 lets two workers share one.
         progress: Show a progress bar on a terminal.
 
     Returns:
@@ -51,7 +53,7 @@ def embed(
     Raises:
         ImportError: Ray is not installed.
         OSError: There is no cluster, or a file is missing.
-        ValueError: There is nowhere to keep the vectors, or not enough room for them.
+        ValueError: There is nowhere to keep the vectors, or not enough room for them; or the cluster has not the GPUs.
 
     Example:
         >>> embed("outcomes.parquet", cache="embeddings.sqlite", address="10.0.0.1:6379")   # doctest: +SKIP
@@ -67,7 +69,8 @@ def embed(
         missing = _missing(store, _all(texts))
         if missing:
             with connected(address) as ray:
-                _encode(ray, found, missing, store, workers, progress=progress)
+                most = _workers(ray, workers, gpus)
+                _encode(ray, found, missing, store, most, gpus, progress=progress)
         return len(missing)
     finally:
         store.close()
@@ -112,8 +115,28 @@ def _missing(store: VectorStore, texts: Iterable[str]) -> list[str]:
     return sorted(missing, key=len)
 
 
+def _workers(ray: Any, wanted: int | None, gpus: float) -> int:
+    """How many encode, of those that the cluster has room for."""
+    if not gpus:
+        return wanted or cpus(ray)
+    room = int(gpus_of(ray) / gpus)
+    if room < (wanted or 1):
+        msg = (
+            f"The cluster has {gpus_of(ray):g} GPUs, which not enough for {wanted or 1} workers with {gpus:g} each."
+        )
+        raise ValueError(msg)
+    return wanted or room
+
+
 def _encode(
-    ray: Any, encoder: Encoder, texts: Sequence[str], store: VectorStore, workers: int | None, *, progress: bool
+    ray: Any,
+    encoder: Encoder,
+    texts: Sequence[str],
+    store: VectorStore,
+    workers: int,
+    gpus: float,
+    *,
+    progress: bool,
 ) -> None:
     import pyarrow as pa
 
@@ -122,8 +145,9 @@ def _encode(
         Embedder,
         fn_constructor_args=(encoder,),
         batch_size=BATCH,
-        compute=ray.data.ActorPoolStrategy(size=min(workers or cpus(ray), len(blocks))),
+        compute=ray.data.ActorPoolStrategy(size=min(workers, len(blocks))),
         num_cpus=1,
+        num_gpus=gpus or None,
     )
     with tqdm(total=len(texts), desc="embed", unit="text", disable=None if progress else True) as bar:
         for batch in encoded.iter_batches(batch_size=None, batch_format="numpy"):
