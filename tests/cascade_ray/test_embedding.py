@@ -69,7 +69,7 @@ def test_workers_are_as_many_as_the_gpus_allow():
     cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 16.0, "GPU": 2.0})
     assert [_workers(cluster, None, 0), _workers(cluster, 3, 0)] == [16, 3]
     assert [_workers(cluster, None, 1), _workers(cluster, None, 0.5), _workers(cluster, 1, 1)] == [2, 4, 1]
-    with pytest.raises(ValueError, match="has 2 GPUs, not enough for 3 workers with 1 each"):
+    with pytest.raises(ValueError, match="has 2 GPUs: not enough for 3 workers with 1 each"):
         _workers(cluster, 3, 1)
     with pytest.raises(ValueError, match="has 0 GPUs"):
         _workers(SimpleNamespace(cluster_resources=dict), None, 1)

@@ -121,9 +121,7 @@ def _workers(ray: Any, wanted: int | None, gpus: float) -> int:
         return wanted or cpus(ray)
     room = int(gpus_of(ray) / gpus)
     if room < (wanted or 1):
-        msg = (
-            f"The cluster has {gpus_of(ray):g} GPUs, which not enough for {wanted or 1} workers with {gpus:g} each."
-        )
+        msg = f"The cluster has {gpus_of(ray):g} GPUs: not enough for {wanted or 1} workers with {gpus:g} each."
         raise ValueError(msg)
     return wanted or room
 
