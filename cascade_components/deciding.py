@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from threading import Lock
 from typing import ParamSpec, TypeVar
+
+from cascade_components.forks import after_fork
 
 THREADS = 16
 """Enough for the decisions that wait to fill an encoder's batch; asyncio's own threads are six on two cores. With more,
@@ -44,10 +45,9 @@ def _threads() -> ThreadPoolExecutor:
         return _pool
 
 
-def _after_fork() -> None:
+def _forget() -> None:
     global _lock, _pool
     _lock, _pool = Lock(), None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+after_fork(_forget)

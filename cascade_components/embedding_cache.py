@@ -11,14 +11,13 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder, StaticEncoder
 from cascade_components.encoders.onnx_model import cache_folder
-from cascade_components.progress import with_bar
-from cascade_components.vector_store import BATCH, MOST_BYTES, StoredEncoder, VectorStore
+from cascade_components.vector_store import MOST_BYTES, StoredEncoder, VectorStore
 
 Cache = bool | str | os.PathLike[str] | None
 """True: the file of `default_path`; a path: this file; None or False: embeddings are not kept."""
@@ -48,17 +47,6 @@ def kept_on_disk(cached: CachedEncoder, cache: Cache) -> Iterator[None]:
     finally:
         cached.encoder = inner
         store.close()
-
-
-def read_ahead(encoder: CachedEncoder, texts: Sequence[str], what: str, *, progress: bool) -> None:
-    """Encode texts into the encoder's memory, in batches of similar length, with a progress bar on a terminal.
-
-    Many vectors take much room: nothing is returned.
-    """
-    ordered = sorted(texts, key=len)
-    batches = range(0, len(ordered), BATCH)
-    for start in with_bar(batches, f"encode {what}", progress=progress, total=len(batches)):
-        encoder(ordered[start : start + BATCH])
 
 
 def default_path() -> Path:

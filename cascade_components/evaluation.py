@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cascade_components.accounting import escalated_cost
 from cascade_components.arrays import Floats, Labels, nan_mean
 from cascade_components.clustering import nearest
-from cascade_components.encoders import encode_with_progress
+from cascade_components.encoders import encode_with_progress, read_ahead
 from cascade_components.outcomes import load_outcomes
 from cascade_components.policy import CascadePolicy
 from cascade_components.quality.features import readable_text
@@ -164,7 +164,7 @@ class Replay:
                 continue
             if policy.quality == "embedding":
                 texts = [readable_text(row.answer) or " " for _, _, row in rows]
-                encode_with_progress(policy.encoder, texts, "answers", progress=progress)
+                read_ahead(policy.encoder, texts, "answers", progress=progress)
             estimator = policy.estimators[policy.models[position]]
             answers = [row.answer for *_, row in rows]
             found = estimator.gate_scores([row.query for *_, row in rows], answers)

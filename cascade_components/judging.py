@@ -14,8 +14,7 @@ from cascade_components.answers import Answer
 from cascade_components.arrays import Floats, Labels
 from cascade_components.calibration import Calibrator, fit_calibrator
 from cascade_components.cascade import QualityEstimator
-from cascade_components.embedding_cache import read_ahead
-from cascade_components.encoders import CachedEncoder
+from cascade_components.encoders import CachedEncoder, read_ahead
 from cascade_components.outcomes import Outcome
 from cascade_components.planning import Strategy
 from cascade_components.progress import with_bar

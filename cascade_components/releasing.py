@@ -6,8 +6,7 @@ import numpy as np
 
 from cascade_components.arrays import Labels
 from cascade_components.cascade import QualityEstimator
-from cascade_components.embedding_cache import read_ahead
-from cascade_components.encoders import CachedEncoder
+from cascade_components.encoders import CachedEncoder, read_ahead
 from cascade_components.judging import MIN_ANSWERS, Judged, JudgedAnswers, ModelAnswers, fresh_estimator
 from cascade_components.options import candidate_thresholds
 from cascade_components.planning import Strategy

@@ -16,15 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from cascade_components.encoders import CachedEncoder, Encoder, Vectors
+from cascade_components.encoders import BATCH, CachedEncoder, Encoder, Vectors
 
 _log = logging.getLogger(__name__)
 
 MOST_BYTES = 2 * 1024**3
 """Size of a store beyond which the oldest vectors go: about a million of 384 dimensions."""
-
-BATCH = 256
-"""Texts that are encoded and written together."""
 
 _PATIENCE = 60.0
 """Seconds to wait for another process that writes."""

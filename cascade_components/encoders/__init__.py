@@ -5,13 +5,14 @@ together: see `Batcher`.
 """
 
 from cascade_components.encoders.batching import Batcher
-from cascade_components.encoders.cache import CACHE_SIZE, CachedEncoder, encode_with_progress
+from cascade_components.encoders.cache import BATCH, CACHE_SIZE, CachedEncoder, encode_with_progress, read_ahead
 from cascade_components.encoders.protocol import DEFAULT_ENCODER, Encoder, Vectors
 from cascade_components.encoders.sentence import SentenceTransformerEncoder
 from cascade_components.encoders.specs import encoder_from_spec, spec_of
 from cascade_components.encoders.static import StaticEncoder
 
 __all__ = [
+    "BATCH",
     "CACHE_SIZE",
     "DEFAULT_ENCODER",
     "Batcher",
@@ -22,5 +23,6 @@ __all__ = [
     "Vectors",
     "encode_with_progress",
     "encoder_from_spec",
+    "read_ahead",
     "spec_of",
 ]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cascade_components.forks import forget_after_fork
 
 MOST_TEXTS = 64
 """Texts of a batch of several calls."""
@@ -56,7 +56,7 @@ class Batcher:
         self._most_texts = most_texts
         self._most_characters = most_characters
         self.forget()
-        _alive.add(self)
+        forget_after_fork(self)
 
     def __call__(self, texts: Sequence[str], /) -> NDArray[Any]:
         """Encode texts, shape (n, dim).
@@ -162,15 +162,3 @@ class _Request:
     @property
     def done(self) -> bool:
         return self.vectors is not None or self.error is not None
-
-
-_alive: weakref.WeakSet[Batcher] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for batcher in list(_alive):
-        batcher.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,15 @@ from numpy.typing import NDArray
 
 from cascade_components.encoders.batching import Batcher
 from cascade_components.encoders.protocol import Encoder, Vectors
+from cascade_components.forks import forget_after_fork
+from cascade_components.progress import with_bar
 
 CACHE_SIZE = 4096
 """Vectors remembered while serving (384 dimensions: 6 MB)."""
+
+
+BATCH = 256
+"""Texts that are encoded together, where there are many."""
 
 
 class CachedEncoder:
@@ -39,9 +43,9 @@ class CachedEncoder:
         self.encoder = encoder
         self.size = size
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
-        self._lock = threading.Lock()
+        self.forget()
         self._together = Batcher(lambda texts: self.encoder(texts))  # the encoder may be replaced
-        _alive.add(self)
+        forget_after_fork(self)
 
     def __deepcopy__(self, memo: object) -> CachedEncoder:
         return self
@@ -83,6 +87,10 @@ class CachedEncoder:
             while len(self._vectors) > size:
                 self._vectors.popitem(last=False)
 
+    def forget(self) -> None:
+        """Whoever held the lock is not in a forked process; the vectors are."""
+        self._lock = threading.Lock()
+
     def _encode(self, texts: list[str]) -> Vectors:
         vectors: NDArray[Any] = np.asarray(self._together(texts), np.float32)
         if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
@@ -95,27 +103,25 @@ class CachedEncoder:
 
 
 def encode_with_progress(encoder: CachedEncoder, texts: Sequence[str], what: str, *, progress: bool) -> Vectors:
-    """Encode many texts in batches, with a progress bar on a terminal; similar lengths share a batch."""
-    from tqdm import tqdm
-
-    order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
-    batches = [order[start : start + 256] for start in range(0, len(order), 256)]
+    """Encode many texts in batches of similar length, with a progress bar on a terminal."""
     vectors: list[Vectors | None] = [None] * len(texts)
-    with tqdm(total=len(texts), desc=f"encode {what}", disable=None if progress else True, leave=False) as bar:
-        for batch in batches:
-            for position, vector in zip(batch, encoder([texts[position] for position in batch]), strict=True):
-                vectors[position] = vector
-            bar.update(len(batch))
+    for positions, found in _encoded(encoder, texts, what, progress=progress):
+        for position, vector in zip(positions, found, strict=True):
+            vectors[position] = vector
     return np.stack([vector for vector in vectors if vector is not None])
 
 
-_alive: weakref.WeakSet[CachedEncoder] = weakref.WeakSet()
+def read_ahead(encoder: CachedEncoder, texts: Sequence[str], what: str, *, progress: bool) -> None:
+    """Encode texts into the encoder's memory, likewise; many vectors take much room, so nothing is returned."""
+    for _ in _encoded(encoder, texts, what, progress=progress):
+        pass
 
 
-def _after_fork() -> None:
-    for encoder in list(_alive):
-        encoder._lock = threading.Lock()  # whoever held it is not in the forked process
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+def _encoded(
+    encoder: CachedEncoder, texts: Sequence[str], what: str, *, progress: bool
+) -> Iterator[tuple[list[int], Vectors]]:
+    order = sorted(range(len(texts)), key=lambda position: len(texts[position]))
+    batches = range(0, len(order), BATCH)
+    for start in with_bar(batches, f"encode {what}", progress=progress, total=len(batches)):
+        positions = order[start : start + BATCH]
+        yield positions, encoder([texts[position] for position in positions])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from cascade_components.encoders.protocol import DEFAULT_ENCODER, Vectors, tail
+from cascade_components.forks import forget_after_fork
 
 Backend = Literal["torch", "onnx"]
 
@@ -46,9 +45,9 @@ class SentenceTransformerEncoder:
         self.name = name
         self.backend: Backend = backend
         self.device = device
-        self._loading = threading.Lock()
         self._run: Callable[[list[str]], Vectors] | None = None
-        _alive.add(self)
+        self.forget()
+        forget_after_fork(self)
 
     @property
     def spec(self) -> str:
@@ -149,15 +148,3 @@ def _no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-_alive: weakref.WeakSet[SentenceTransformerEncoder] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for encoder in list(_alive):
-        encoder.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

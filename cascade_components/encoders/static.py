@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import weakref
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from cascade_components.encoders.protocol import DEFAULT_ENCODER, Vectors, tail
 from cascade_components.encoders.sentence import SentenceTransformerEncoder
+from cascade_components.forks import forget_after_fork
 
 WINDOW = 512
 """Tokens that are read, from a text's end, where the model does not say."""
@@ -39,9 +39,9 @@ class StaticEncoder:
 
     def __init__(self, name: str | os.PathLike[str]) -> None:
         self.name = str(name)
-        self._loading = threading.Lock()
         self._model: _Table | None = None
-        _alive.add(self)
+        self.forget()
+        forget_after_fork(self)
 
     @classmethod
     def distilled(
@@ -94,6 +94,10 @@ class StaticEncoder:
                 self._model = _Table(self._files())
             model = self._model
         return np.stack([model.vector(text) for text in texts])
+
+    def forget(self) -> None:
+        """Whoever held the lock is not in a forked process; the embeddings are."""
+        self._loading = threading.Lock()
 
     def _files(self) -> Path:
         if Path(self.name).is_dir():
@@ -179,15 +183,3 @@ def _write(folder: Path, tokenizer: str, vectors: Vectors) -> None:
     (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     config = {"model_type": "model2vec", "normalize": True, "hidden_dim": vectors.shape[1]}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-
-
-_alive: weakref.WeakSet[StaticEncoder] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for encoder in list(_alive):
-        encoder._loading = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -10,11 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 from cascade_components.embedding_cache import Cache, store_of
-from cascade_components.encoders import DEFAULT_ENCODER, CachedEncoder, Encoder, Vectors, encoder_from_spec
+from cascade_components.encoders import BATCH, DEFAULT_ENCODER, CachedEncoder, Encoder, Vectors, encoder_from_spec
 from cascade_components.judging import MOST_ANSWERS
 from cascade_components.outcomes import Outcomes, load_outcomes
 from cascade_components.quality.features import readable_text
-from cascade_components.vector_store import BATCH, VectorStore
+from cascade_components.vector_store import VectorStore
 from cascade_ray.cluster import connected, cpus, gpus_of, quiet
 
 _BLOCK = 4 * BATCH
