@@ -7,7 +7,6 @@ import importlib.util
 import json
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from cascade_components.cache_folder import cache_folder
 from cascade_components.encoders.protocol import Vectors, tail
 
 _FORMAT = "2"
@@ -121,17 +121,6 @@ def _check(run: Callable[[list[str]], Vectors], model: Any, location: str) -> No
 
 
 # — in the user's cache folder —
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: `CASCADE_CACHE`, or the user's cache folder."""
-    if named := os.environ.get("CASCADE_CACHE"):
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "cascade-components/Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/cascade-components"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cascade-components"
 
 
 def _folder(location: str) -> Path | None:
