@@ -7,7 +7,6 @@ import importlib.util
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cascade_components.atomic import put_all
 from cascade_components.cache_folder import cache_folder
 from cascade_components.encoders.protocol import Vectors, tail
 
@@ -161,9 +161,6 @@ def _keep(converted: Converted, folder: Path) -> None:
     text = json.dumps(facts | {"sha256": hashlib.sha256(graph).hexdigest()})
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name, content in (("model.onnx", graph), ("facts.json", text.encode())):
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(content)
-            Path(file.name).replace(folder / name)
+        put_all({"model.onnx": graph, "facts.json": text.encode()}, folder)
     except OSError as error:  # a read-only home: the next process converts again
         _log.warning("The converted model cannot be kept in %s: %s", folder, error)

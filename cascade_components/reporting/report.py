@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_components.atomic import put, unfinished
+from cascade_components.atomic import put_all
 from cascade_components.evaluation import Evaluation
 from cascade_components.policy import CascadePolicy
 from cascade_components.reporting.figures import draw
@@ -62,18 +62,10 @@ def report(
     if folder is not None:
         images = {f"{one.name}.png": one.png() for drawn in figures.values() for one in drawn}
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder, images)
+        put_all(images, folder)
         pngs = tuple(folder / name for name in images)
-    _write(target.parent, {target.name: html})
+    put_all({target.name: html}, target.parent)
     return Report(target, pngs, found.evaluation)
-
-
-def _write(folder: Path, contents: dict[str, bytes]) -> None:
-    with unfinished(folder) as scratch:
-        for name, content in contents.items():
-            Path(scratch, name).write_bytes(content)
-        for name in contents:
-            put(Path(scratch, name), folder / name)
 
 
 def _check_places(target: Path, png: Path | None) -> None:
