@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from cascade_components.atomic import put_all
 from cascade_components.evaluation import Evaluation
 from cascade_components.policy import CascadePolicy
-from cascade_components.reporting.figures import draw
+from cascade_components.reporting.figures import PNG_NAME, draw
 from cascade_components.reporting.findings import find
 from cascade_components.reporting.page import page
 
@@ -41,7 +42,8 @@ def report(
         outcomes: Whatever `load_outcomes` takes, with rows of the policy's models; best of queries that it was not
             fitted on.
         path: The page; one that lies there is replaced.
-        png: A folder for the figures as PNGs; it is made where there is none. None: no PNGs.
+        png: A folder for the figures as PNGs; it is made where there is none, and figures of an earlier report that
+            this one has not go. None: no PNGs.
         progress: Show progress bars on a terminal.
 
     Raises:
@@ -64,8 +66,16 @@ def report(
         folder.mkdir(parents=True, exist_ok=True)
         put_all(images, folder)
         pngs = tuple(folder / name for name in images)
+        _remove_others(folder, images)
     put_all({target.name: html}, target.parent)
     return Report(target, pngs, found.evaluation)
+
+
+def _remove_others(folder: Path, images: Collection[str]) -> None:
+    """Remove the figures of an earlier report that this one has not: beside its page they would tell of another."""
+    for entry in list(folder.iterdir()):
+        if entry.name not in images and PNG_NAME.fullmatch(entry.name) and entry.is_file():
+            entry.unlink()
 
 
 def _check_places(target: Path, png: Path | None) -> None:
