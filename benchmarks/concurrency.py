@@ -10,13 +10,12 @@ Peers: the router of cre-router, driven in threads as its server does, in an env
 import argparse
 import asyncio
 import itertools
-import statistics
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from latency import peers
+from latency.timing import from_threads, middle_and_late
 from latency.world import make_policy
 
 import cascade_components as cc
@@ -119,21 +118,7 @@ class Queries:
 
 def threads(start: Start, queries: Queries, callers: int, seconds: float) -> Found:
     """Callers in threads, one decision after the other each."""
-    spent: list[float] = []
-    until = time.perf_counter() + seconds
-
-    def call() -> None:
-        while (began := time.perf_counter()) < until:
-            start(queries.next())
-            spent.append(1000 * (time.perf_counter() - began))
-
-    callers_ = [threading.Thread(target=call) for _ in range(callers)]
-    began = time.perf_counter()
-    for caller in callers_:
-        caller.start()
-    for caller in callers_:
-        caller.join()
-    return _found(spent, time.perf_counter() - began)
+    return _found(*from_threads(lambda: start(queries.next()), callers, seconds))
 
 
 def tasks(start: Callable[[str], Awaitable[object]], queries: Queries, callers: int, seconds: float) -> Found:
@@ -162,12 +147,8 @@ async def _tasks(start: Callable[[str], Awaitable[object]], queries: Queries, ca
 
 
 def _found(spent: list[float], took: float, lags: list[float] | None = None) -> Found:
-    middle, late = _quantiles(spent)
-    return Found(len(spent) / took, middle, late, *(_quantiles(lags) if lags else ()))
-
-
-def _quantiles(values: list[float]) -> tuple[float, float]:
-    return statistics.median(values), statistics.quantiles(values, n=100)[98] if len(values) > 1 else values[0]
+    middle, late = middle_and_late(spent)
+    return Found(len(spent) / took, middle, late, *(middle_and_late(lags) if lags else ()))
 
 
 def _peers(callers: int, seconds: float) -> None:

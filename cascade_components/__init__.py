@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from cascade_components.lazy import loaded_when_used
 
 if TYPE_CHECKING:
     from cascade_components.answers import Answer
@@ -150,19 +151,12 @@ __all__ = [
     "sweep",
 ]
 
+_load, __dir__ = loaded_when_used(__name__, _HOMES)
+
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
     if name in _ELSEWHERE:
         package, extra = _ELSEWHERE[name]
         msg = f'{name} lives in {package}: pip install "cascade-components[{extra}]", then import it from there.'
         raise AttributeError(msg)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return _load(name)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 UNFINISHED = r"\.writing-\w+"
@@ -23,6 +23,15 @@ def put(fresh: Path, file: Path) -> None:
     sync(fresh)
     fresh.replace(file)
     sync(file.parent)
+
+
+def put_all(contents: Mapping[str, bytes], folder: Path) -> None:
+    """Write files of a folder, by name, each at a stroke, and none before the content of all is written."""
+    with unfinished(folder) as scratch:
+        for name, content in contents.items():
+            Path(scratch, name).write_bytes(content)
+        for name in contents:
+            put(Path(scratch, name), folder / name)
 
 
 def sync(path: Path) -> None:

@@ -112,10 +112,16 @@ class QueryClusterer:
 
 def nearest(points: Floats, centroids: Floats) -> tuple[Labels, Floats]:
     """The nearest centroid of each point by Euclidean distance, and that distance."""
+    distances = _distances(points, centroids)
+    labels = distances.argmin(1)
+    return labels, distances[np.arange(len(points)), labels]
+
+
+def _distances(points: Floats, centroids: Floats) -> Floats:
+    """Euclidean distance from each point to each centroid, shape (n, clusters)."""
     # No copy of the points: they may be large.
     squared = np.einsum("nd,nd->n", points, points)[:, None] - points @ (2 * centroids.T) + (centroids**2).sum(1)
-    labels = squared.argmin(1)
-    return labels, np.sqrt(np.maximum(0.0, squared[np.arange(len(points)), labels]))
+    return np.asarray(np.sqrt(np.maximum(0.0, squared)))
 
 
 def left_out_distances(points: Floats, centroids: Floats, labels: Labels) -> Floats:
@@ -137,8 +143,7 @@ def left_out_distances(points: Floats, centroids: Floats, labels: Labels) -> Flo
         [2.0, 2.0, 8.0]
     """
     sizes = np.bincount(labels, minlength=len(centroids))[labels]
-    squared = (points**2).sum(1)[:, None] - 2 * points @ centroids.T + (centroids**2).sum(1)
-    distances = np.sqrt(np.maximum(0.0, squared))
+    distances = _distances(points, centroids)
     own = np.arange(len(points)), labels
     # The only point of a cluster would have found none there.
     distances[own] = np.where(sizes > 1, distances[own] * sizes / np.maximum(1, sizes - 1), np.inf)
@@ -166,7 +171,7 @@ def _radii(distances: Floats, labels: Labels, centroids: Floats) -> Floats:
 
 def _halfway(centroids: Floats) -> Floats:
     """Half the distance from each centroid to the next one; 0 where there is no other."""
-    between = np.linalg.norm(centroids[:, None] - centroids[None], axis=-1)
+    between = _distances(centroids, centroids)
     np.fill_diagonal(between, np.inf)
     nearest_other = between.min(1)
     return np.asarray(np.where(np.isfinite(nearest_other), nearest_other, 0.0) / 2)

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cascade_components.cache_folder import cache_folder
 from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder, StaticEncoder
-from cascade_components.encoders.onnx_model import cache_folder
 from cascade_components.vector_store import MOST_BYTES, StoredEncoder, VectorStore
 
 Cache = bool | str | os.PathLike[str] | None

@@ -2,8 +2,9 @@
 
 import json
 import statistics
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 WARM = 5
 BLOCK = 10
@@ -38,14 +39,39 @@ def timed(functions: Mapping[str, Callable[[], object]], calls: int) -> dict[str
                 function()
                 wall[name].append(1000 * (time.perf_counter() - began))
                 cpu[name].append(1000 * (time.process_time() - spent))
-    return {
-        name: {
-            "p50": statistics.median(wall[name]),
-            "p99": statistics.quantiles(wall[name], n=100)[98],
-            "cpu": statistics.median(cpu[name]),
-        }
-        for name in functions
-    }
+    found = {}
+    for name in functions:
+        middle, late = middle_and_late(wall[name])
+        found[name] = {"p50": middle, "p99": late, "cpu": statistics.median(cpu[name])}
+    return found
+
+
+def from_threads(function: Callable[[], object], callers: int, seconds: float) -> tuple[list[float], float]:
+    """Call a function from so many threads, each again and again, for so long.
+
+    Returns:
+        The milliseconds of each call, and the seconds until the last one ended.
+    """
+    spent: list[float] = []
+    until = time.perf_counter() + seconds
+
+    def call() -> None:
+        while (began := time.perf_counter()) < until:
+            function()
+            spent.append(1000 * (time.perf_counter() - began))
+
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return spent, time.perf_counter() - began
+
+
+def middle_and_late(values: Sequence[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
+    return statistics.median(values), statistics.quantiles(values, n=100)[98] if len(values) > 1 else values[0]
 
 
 def report(rows: Mapping[str, Mapping[str, float]], reference: str) -> None:

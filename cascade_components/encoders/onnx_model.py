@@ -7,8 +7,6 @@ import importlib.util
 import json
 import logging
 import os
-import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from cascade_components.atomic import put_all
+from cascade_components.cache_folder import cache_folder
 from cascade_components.encoders.protocol import Vectors, tail
 
 _FORMAT = "2"
@@ -123,17 +123,6 @@ def _check(run: Callable[[list[str]], Vectors], model: Any, location: str) -> No
 # — in the user's cache folder —
 
 
-def cache_folder() -> Path:
-    """Where converted models are kept: `CASCADE_CACHE`, or the user's cache folder."""
-    if named := os.environ.get("CASCADE_CACHE"):
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "cascade-components/Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/cascade-components"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cascade-components"
-
-
 def _folder(location: str) -> Path | None:
     """Where the conversion of a model is kept, by the names, sizes and dates of its files; None: it is not here yet."""
     files = Path(location)
@@ -172,9 +161,6 @@ def _keep(converted: Converted, folder: Path) -> None:
     text = json.dumps(facts | {"sha256": hashlib.sha256(graph).hexdigest()})
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name, content in (("model.onnx", graph), ("facts.json", text.encode())):
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(content)
-            Path(file.name).replace(folder / name)
+        put_all({"model.onnx": graph, "facts.json": text.encode()}, folder)
     except OSError as error:  # a read-only home: the next process converts again
         _log.warning("The converted model cannot be kept in %s: %s", folder, error)

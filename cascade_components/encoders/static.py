@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_components.atomic import put_all
 from cascade_components.encoders.protocol import DEFAULT_ENCODER, Vectors, tail
 from cascade_components.encoders.sentence import SentenceTransformerEncoder
 from cascade_components.forks import forget_after_fork
@@ -176,10 +177,13 @@ def _reduced(vectors: NDArray[Any], dimensions: int) -> NDArray[Any]:
 
 
 def _write(folder: Path, tokenizer: str, vectors: Vectors) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({"embeddings": vectors}, folder / "model.safetensors")
-    (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     config = {"model_type": "model2vec", "normalize": True, "hidden_dim": vectors.shape[1]}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    contents = {
+        "model.safetensors": save({"embeddings": vectors}),
+        "tokenizer.json": tokenizer.encode(),
+        "config.json": json.dumps(config).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    put_all(contents, folder)

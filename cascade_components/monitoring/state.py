@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cascade_components.atomic import put, unfinished
+from cascade_components.atomic import put_all
 from cascade_components.strict_json import parse_object
 
 FORMAT = 1
@@ -21,10 +21,8 @@ def write_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished(file.parent) as scratch:
-        fresh = Path(scratch) / file.name
-        fresh.write_text(json.dumps({"format": FORMAT, **state}, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        put(fresh, file)
+    content = json.dumps({"format": FORMAT, **state}, ensure_ascii=False, allow_nan=False)
+    put_all({file.name: content.encode()}, file.parent)
 
 
 def read_state(path: str | os.PathLike[str], policy: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from cascade_components.reporting.findings import Findings
@@ -12,6 +13,9 @@ from cascade_components.reporting.style import Drawing, finished, look
 from cascade_components.reporting.without_figure import without_figure
 
 Figures = Mapping[str, list[Drawing]]
+
+PNG_NAME = re.compile(r"(front|map|(reliability|thresholds)-[1-9][0-9]*|escalations|without)\.png")
+"""What the figures of any report are called as PNGs."""
 
 
 def draw(found: Findings) -> Figures:

@@ -16,6 +16,7 @@ from cascade_components.reporting.gates import (
     Reliability,
     ThresholdCurve,
     escalations,
+    gate_count,
     reliabilities,
     threshold_curves,
 )
@@ -51,6 +52,8 @@ class Findings:
     without: dict[str, Evaluation]
     """While each model is out."""
     reliabilities: list[Reliability]
+    gates: int
+    """How many there are that queries come to; the busiest of them have curves and escalations."""
     curves: list[ThresholdCurve]
     escalations: list[Escalations]
     words: list[tuple[str, ...]]
@@ -93,6 +96,7 @@ def find(policy: CascadePolicy, outcomes: Any, *, progress: bool) -> Findings:
             stage1=stage1,
             without=without_each(policy, replay),
             reliabilities=reliabilities(policy, replay),
+            gates=gate_count(policy, replay),
             curves=threshold_curves(policy, replay),
             escalations=escalations(policy, replay),
             words=cluster_words(policy, replay),

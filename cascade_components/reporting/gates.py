@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,15 +90,22 @@ def reliabilities(policy: CascadePolicy, replay: Replay) -> list[Reliability]:
 
 def threshold_curves(policy: CascadePolicy, replay: Replay) -> list[ThresholdCurve]:
     """Of each gate of the policy: every other plan, and every other gate, stays as it is."""
-    return [_curve(policy, replay, start, target, queries) for start, target, queries in _gates(policy, replay)]
+    gates = _gates(policy, replay)[:MOST_GATES]
+    return [_curve(policy, replay, start, target, queries) for start, target, queries in gates]
 
 
 def escalations(policy: CascadePolicy, replay: Replay) -> list[Escalations]:
     """What the policy's gates made of the answers that they read."""
-    return [_escalated(policy, replay, start, target, queries) for start, target, queries in _gates(policy, replay)]
+    gates = _gates(policy, replay)[:MOST_GATES]
+    return [_escalated(policy, replay, start, target, queries) for start, target, queries in gates]
 
 
-def _gates(policy: CascadePolicy, replay: Replay) -> Iterator[tuple[str, str, Labels]]:
+def gate_count(policy: CascadePolicy, replay: Replay) -> int:
+    """How many gates there are that could be looked at."""
+    return len(_gates(policy, replay))
+
+
+def _gates(policy: CascadePolicy, replay: Replay) -> list[tuple[str, str, Labels]]:
     """Start, target and queries of each gate, most queries first."""
     plans = policy.plans()
     found = []
@@ -110,7 +116,7 @@ def _gates(policy: CascadePolicy, replay: Replay) -> Iterator[tuple[str, str, La
         known = ~np.isnan(replay.correct[queries][:, models]).all(-1).any(-1)
         if known.any():
             found.append((start, target, queries[known]))
-    yield from sorted(found, key=lambda gate: -len(gate[2]))[:MOST_GATES]
+    return sorted(found, key=lambda gate: -len(gate[2]))
 
 
 def _curve(policy: CascadePolicy, replay: Replay, start: str, target: str, queries: Labels) -> ThresholdCurve:

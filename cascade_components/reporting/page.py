@@ -60,6 +60,7 @@ def data(found: Findings) -> dict[str, Any]:
         "baselines": [asdict(one) for one in (*found.alone, *found.others)],
         "without": {model: one.to_dict() for model, one in found.without.items()},
         "reliability": [asdict(one) for one in found.reliabilities],
+        "gates": found.gates,
         "thresholds": [asdict(one) for one in found.curves],
         "escalations": [asdict(one) for one in found.escalations],
         "words": found.words,

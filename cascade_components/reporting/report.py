@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_components.atomic import put, unfinished
+from cascade_components.atomic import put_all
 from cascade_components.evaluation import Evaluation
 from cascade_components.policy import CascadePolicy
-from cascade_components.reporting.figures import draw
+from cascade_components.reporting.figures import PNG_NAME, draw
 from cascade_components.reporting.findings import find
 from cascade_components.reporting.page import page
 
@@ -41,7 +42,8 @@ def report(
         outcomes: Whatever `load_outcomes` takes, with rows of the policy's models; best of queries that it was not
             fitted on.
         path: The page; one that lies there is replaced.
-        png: A folder for the figures as PNGs; it is made where there is none. None: no PNGs.
+        png: A folder for the figures as PNGs; it is made where there is none, and figures of an earlier report that
+            this one has not go. None: no PNGs.
         progress: Show progress bars on a terminal.
 
     Raises:
@@ -62,18 +64,18 @@ def report(
     if folder is not None:
         images = {f"{one.name}.png": one.png() for drawn in figures.values() for one in drawn}
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder, images)
+        put_all(images, folder)
         pngs = tuple(folder / name for name in images)
-    _write(target.parent, {target.name: html})
+        _remove_others(folder, images)
+    put_all({target.name: html}, target.parent)
     return Report(target, pngs, found.evaluation)
 
 
-def _write(folder: Path, contents: dict[str, bytes]) -> None:
-    with unfinished(folder) as scratch:
-        for name, content in contents.items():
-            Path(scratch, name).write_bytes(content)
-        for name in contents:
-            put(Path(scratch, name), folder / name)
+def _remove_others(folder: Path, images: Collection[str]) -> None:
+    """Remove the figures of an earlier report that this one has not: beside its page they would tell of another."""
+    for entry in list(folder.iterdir()):
+        if entry.name not in images and PNG_NAME.fullmatch(entry.name) and entry.is_file():
+            entry.unlink()
 
 
 def _check_places(target: Path, png: Path | None) -> None:

@@ -56,3 +56,8 @@ def test_a_model_that_cannot_be_made_is_named(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ValueError, match=r"openai:gpt-4o cannot be made: .*OPENAI_API_KEY"):
         make_named_pool("large=openai:gpt-4o", None)
+
+
+def test_models_of_other_providers_tell_what_a_stream_costs(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    assert make_named_pool("openai:gpt-4o", None).models["openai:gpt-4o"].stream_usage

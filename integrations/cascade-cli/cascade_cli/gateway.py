@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cascade_cli.listening import listen, url_of
 from cascade_cli.pools import make_named_pool
 
 if TYPE_CHECKING:
@@ -50,12 +49,11 @@ def run_gateway(options: ServeOptions) -> None:
     except ImportError as error:
         msg = f'The gateway needs the extra [server]: pip install "cascade-components[server]" ({error.name}).'
         raise ImportError(msg) from None
-    with _listening(options.host, options.port) as listener:
+    with listen(options.host, options.port) as listener:
         app = create_app(options.policy, partial(served_pool, options.pool, options.prices), options.settings)
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("cascade_server").setLevel(logging.INFO)
-        shown = f"[{options.host}]" if ":" in options.host else options.host
-        typer.echo(f"Gateway at http://{shown}:{listener.getsockname()[1]}/v1", err=True)
+        typer.echo(f"Gateway at {url_of(options.host, listener)}/v1", err=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
@@ -77,9 +75,6 @@ def served_pool(pool: str, prices: str | None) -> Pool:
 
     if not pool.endswith((".yaml", ".yml")):
         made = make_named_pool(pool, prices)
-        for model in made.models.values():
-            if "stream_usage" in type(model).model_fields:
-                model.stream_usage = True  # type: ignore[attr-defined]  # else streams cost nobody knows what
         return Pool(made.models, made.usd_per_token)
     if prices is not None:
         msg = f"--prices is for models on the command line; {pool} has a price beside each model."
@@ -113,13 +108,3 @@ def read_keys(source: str | None) -> tuple[str, ...]:
         msg = f"--api-keys-from: {source} is neither a file with a key a line nor an environment variable with keys."
         raise ValueError(msg)
     return tuple(found)
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        why = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
-        msg = f"Cannot listen at {host}:{port}: {why}. Give another --host or --port."
-        raise OSError(msg) from None

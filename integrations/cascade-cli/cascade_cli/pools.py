@@ -91,6 +91,8 @@ def _make_model(name: str, **settings: Any) -> BaseChatModel:
     except Exception as error:  # each provider's package has kinds of its own: without a key, OpenAI's is no ValueError
         msg = f"{name} cannot be made: {error}"
         raise ValueError(msg) from error
+    if "stream_usage" in type(model).model_fields:
+        model.stream_usage = True  # type: ignore[attr-defined]  # else streams cost nobody knows what
     return model
 
 

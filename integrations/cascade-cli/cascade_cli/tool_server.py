@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 import cascade_components as cc
+from cascade_cli.listening import listen, url_of
 from cascade_cli.pools import make_named_pool
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def run_tool_server(policy: Path, pool: str, prices: str | None, *, address: tup
         return
     host, port = address
     server = mcp_server(_cascade(policy, pool, prices), host=host, log_level="WARNING")
-    with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        shown = f"[{host}]" if ":" in host else host
-        typer.echo(f"MCP server at http://{shown}:{listener.getsockname()[1]}/mcp", err=True)
+    with listen(host, port) as listener:
+        typer.echo(f"MCP server at {url_of(host, listener)}/mcp", err=True)
         serve_http(server, listener)
 
 

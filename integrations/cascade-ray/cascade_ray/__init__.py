@@ -6,8 +6,9 @@ gateway's replicas. Here is what the workers do.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cascade_components.lazy import loaded_when_used
 
 if TYPE_CHECKING:
     from cascade_ray.capturing import capture
@@ -19,9 +20,4 @@ _HOMES = {"capture": "capturing", "embed": "embedding", "deployment": "serving"}
 
 __all__ = ["capture", "deployment", "embed"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+__getattr__, __dir__ = loaded_when_used(__name__, _HOMES)

@@ -6,8 +6,9 @@ the Model Context Protocol.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cascade_components.lazy import loaded_when_used
 
 if TYPE_CHECKING:
     from cascade_server.app import create_app
@@ -18,9 +19,4 @@ _HOMES = {"create_app": "app", "GatewaySettings": "settings", "Pool": "settings"
 
 __all__ = ["GatewaySettings", "Pool", "create_app"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+__getattr__, __dir__ = loaded_when_used(__name__, _HOMES)

@@ -7,9 +7,10 @@ message.response_metadata["cascade"]["path"]
 
 from __future__ import annotations
 
-import importlib
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cascade_components.lazy import loaded_when_used
 
 if find_spec("langchain_core") is None:
     msg = 'langchain_cascade needs langchain-core: pip install "cascade-components[langchain]"'
@@ -45,15 +46,4 @@ __all__ = [
     "sanitize_history",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = loaded_when_used(__name__, _HOMES)

@@ -143,6 +143,10 @@ class CascadeBase(BaseChatModel):
         own = self.callbacks.handlers if isinstance(self.callbacks, BaseCallbackManager) else self.callbacks
         return list(own or ())
 
+    def routed_text(self, messages: list[BaseMessage]) -> str:
+        """The text of a conversation that is routed."""
+        return (self.query or last_human_text)(messages)
+
     def turn_of(self, request: Request) -> Turn:
         """A call as the cascade sees it.
 
@@ -153,7 +157,7 @@ class CascadeBase(BaseChatModel):
         pool = {name: capabilities_of(model) for name, model in self.models.items()}
         counted = self.spend_limit is not None or any(found.max_input_tokens is not None for found in pool.values())
         length = prompt_tokens(messages, tools) if counted else 0
-        text = (self.query or last_human_text)(messages)
+        text = self.routed_text(messages)
         return Turn(
             text=text,
             whole="" if text.strip() else whole_text(messages),

@@ -11,7 +11,6 @@ from langchain_core.runnables import RunnableConfig
 
 from cascade_components.deciding import decide
 from langchain_cascade.base import CascadeBase
-from langchain_cascade.conversation import last_human_text
 
 
 class BatchedCascade(CascadeBase):
@@ -47,8 +46,7 @@ class BatchedCascade(CascadeBase):
         if encoder is None or len(inputs) < 2:
             return
         try:
-            messages = [self._convert_input(one).to_messages() for one in inputs]
-            texts = dict.fromkeys((self.query or last_human_text)(one) for one in messages)
+            texts = dict.fromkeys(self.routed_text(self._convert_input(one).to_messages()) for one in inputs)
             encoder([text for text in texts if text.strip()][: encoder.size])
         except Exception:  # noqa: S110 - whatever is wrong with one of them, its own call raises
             pass

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 import cascade_components as cc
+from cascade_components.reporting.figures import PNG_NAME
 from tests.cascade_components.reporting.reading import Page
 from tests.toy import make_rows, toy_encoder
 
@@ -84,6 +85,34 @@ def test_a_policy_without_gates_says_so(stage1_policy, held_out, tmp_path):
     text = cc.report(stage1_policy, held_out, tmp_path / "report.html", tmp_path).path.read_text()
     assert "No gate is set" in text
     assert not list(tmp_path.glob("thresholds*"))
+
+
+def test_gates_that_are_not_shown_are_counted(page, policy, held_out, tmp_path, monkeypatch):
+    assert page.data["gates"] == len(page.data["thresholds"]) == len(page.data["escalations"]) == 3
+    assert "gates of the policy; shown" not in page.text
+    monkeypatch.setattr("cascade_components.reporting.gates.MOST_GATES", 2)
+    some = Page(cc.report(policy, held_out, tmp_path / "report.html").path.read_text())
+    assert some.text.count("come to 3 gates of the policy; shown are the 2 that most of them come to.") == 2
+    assert some.data["gates"] == 3
+    for part in ("thresholds", "escalations"):
+        assert some.data[part] == page.data[part][:2]
+
+
+def test_figures_of_an_earlier_report_go_and_other_files_stay(policy, stage1_policy, held_out, tmp_path):
+    before = cc.report(policy, held_out, tmp_path / "before.html", tmp_path / "png")
+    others = {"mine.png", "map-2.png", "reliability-1.svg", "reliability-09.png"}
+    for name in others:
+        (tmp_path / "png" / name).write_text("mine")
+    (tmp_path / "png" / "thresholds-99.png").mkdir()
+    after = cc.report(stage1_policy, held_out, tmp_path / "after.html", tmp_path / "png")
+    assert {"reliability-1.png", "thresholds-1.png", "escalations.png"} <= {path.name for path in before.pngs}
+    made = {path.name for path in after.pngs}
+    assert "front.png" in made
+    assert {path.name for path in (tmp_path / "png").iterdir()} == made | others | {"thresholds-99.png"}
+
+
+def test_every_figure_has_a_name_by_which_it_is_known_again(written):
+    assert all(PNG_NAME.fullmatch(path.name) for path in written.pngs)
 
 
 def test_the_strongest_model_may_be_missing(stage1_policy, held_out, tmp_path):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cascade_cli.app import AsJson, Budget, CostWeight, Retention, app, print_json
+
+if TYPE_CHECKING:
+    from cascade_components import CascadePolicy
 
 
 @app.command()
@@ -45,10 +48,7 @@ def evaluate(
     """Replay a policy on labelled outcomes; no model is called."""
     import cascade_components as cc
 
-    loaded = cc.CascadePolicy.load(policy)
-    if not budget is retention is cost_weight is None:
-        loaded = loaded.at(budget=budget, retention=retention, cost_weight=cost_weight)
-    found = cc.evaluate(loaded, outcomes).to_dict()
+    found = cc.evaluate(_load(policy, budget, retention, cost_weight), outcomes).to_dict()
     if as_json:
         print_json(found)
         return
@@ -64,14 +64,28 @@ def report(
     outcomes: Annotated[list[Path], typer.Argument(help="Outcomes to replay: .jsonl, .jsonl.gz or .parquet.")],
     out: Annotated[Path, typer.Option(help="The page that is written.")] = Path("report.html"),
     png: Annotated[Path | None, typer.Option(help="Folder for the figures as PNGs, too.")] = None,
+    budget: Budget = None,
+    retention: Retention = None,
+    cost_weight: CostWeight = None,
     as_json: AsJson = False,
 ) -> None:
     """Replay a policy and write one HTML page: its front, clusters, routing, gates and worst questions."""
     import cascade_components as cc
 
-    written = cc.report(cc.CascadePolicy.load(policy), outcomes, out, png, progress=not as_json)
+    loaded = _load(policy, budget, retention, cost_weight)
+    written = cc.report(loaded, outcomes, out, png, progress=not as_json)
     if as_json:
         pngs = [str(path) for path in written.pngs]
         print_json({"page": str(written.path), "pngs": pngs, "evaluation": written.evaluation.to_dict()})
         return
     typer.echo(f"{written.path}" + (f", and {len(written.pngs)} figures in {png}" if png else ""))
+
+
+def _load(folder: Path, budget: float | None, retention: float | None, cost_weight: float | None) -> CascadePolicy:
+    """The policy in a folder, at another operating point where one is named."""
+    import cascade_components as cc
+
+    policy = cc.CascadePolicy.load(folder)
+    if budget is retention is cost_weight is None:
+        return policy
+    return policy.at(budget=budget, retention=retention, cost_weight=cost_weight)

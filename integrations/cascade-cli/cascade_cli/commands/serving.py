@@ -9,6 +9,10 @@ import typer
 
 from cascade_cli.app import app
 
+Prices = Annotated[
+    str | None, typer.Option(help="USD per million tokens of each model, in/out: 0.15/0.6,2.5/10. Else: the policy's.")
+]
+
 
 @app.command()
 def mcp(
@@ -20,10 +24,7 @@ def mcp(
             "small=openai:gpt-4o-mini,large=openai:gpt-4o"
         ),
     ],
-    prices: Annotated[
-        str | None,
-        typer.Option(help="USD per million tokens of each model, in/out: 0.15/0.6,2.5/10. Else: the policy's."),
-    ] = None,
+    prices: Prices = None,
     transport: Annotated[
         Literal["stdio", "http"],
         typer.Option(help="stdio serves the one client that starts it; http (streamable HTTP) serves any."),
@@ -49,10 +50,7 @@ def serve(
             "small=openai:gpt-4o-mini,large=openai:gpt-4o; embedded ones, too."
         ),
     ],
-    prices: Annotated[
-        str | None,
-        typer.Option(help="USD per million tokens of each model, in/out: 0.15/0.6,2.5/10. Else: the policy's."),
-    ] = None,
+    prices: Prices = None,
     host: Annotated[
         str, typer.Option(help="The address. Without keys, who can reach it can spend your money.")
     ] = "127.0.0.1",
