@@ -181,7 +181,7 @@ def _write(folder: Path, tokenizer: str, vectors: Vectors) -> None:
 
     config = {"model_type": "model2vec", "normalize": True, "hidden_dim": vectors.shape[1]}
     contents = {
-        "model.safetensors": save({"embeddings": vectors}),
+        "model.safetensors": save({"embeddings": np.ascontiguousarray(vectors)}),  # the buffer is written as it lies
         "tokenizer.json": tokenizer.encode(),
         "config.json": json.dumps(config).encode(),
     }

@@ -3,9 +3,11 @@ import time
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import cascade_components as cc
 from cascade_components.encoders import StaticEncoder
+from cascade_components.encoders import static as static_module
 from tests.cascade_components.tiny_encoder import make_sentence_transformer
 from tests.toy import make_rows
 
@@ -14,6 +16,15 @@ from tests.toy import make_rows
 def static(tmp_path_factory):
     home = tmp_path_factory.mktemp("static")
     return StaticEncoder.distilled(home / "made", str(make_sentence_transformer(home)), dimensions=16)
+
+
+def test_what_is_kept_is_what_was_computed(tmp_path, monkeypatch):
+    made, reduced = [], static_module._reduced
+    monkeypatch.setattr(static_module, "_reduced", lambda *given: made.append(reduced(*given)) or made[0])
+    StaticEncoder.distilled(tmp_path, str(make_sentence_transformer(tmp_path / "model")), dimensions=16)
+    kept = load_file(tmp_path / "model.safetensors")["embeddings"]
+    assert kept.shape[1] == 16
+    assert np.allclose(kept, made[0], atol=1e-6)
 
 
 def test_a_text_is_the_mean_of_its_tokens(static):
