@@ -12,10 +12,9 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from latency.static_model import static_encoder
 
 import cascade_components as cc
-from cascade_components.encoders import CachedEncoder, SentenceTransformerEncoder
+from cascade_components.encoders import CachedEncoder, DistilledEncoder, SentenceTransformerEncoder
 
 REFERENCE = "torch"
 
@@ -31,7 +30,7 @@ def main() -> None:
     made = {
         REFERENCE: SentenceTransformerEncoder(),
         "onnx": SentenceTransformerEncoder(backend="onnx"),
-        "static": static_encoder(),
+        "distilled": DistilledEncoder(),
     }
     encoders = {name: CachedEncoder(encoder, size=20_000) for name, encoder in made.items()}
     found = {

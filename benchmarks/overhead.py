@@ -18,12 +18,11 @@ from pathlib import Path
 
 from latency import peers, process
 from latency.fake_chat import FakeChat
-from latency.static_model import static_encoder
 from latency.timing import ANSWER, QUERY, timed
 from latency.world import make_policy
 
 import cascade_components as cc
-from cascade_components.encoders import SentenceTransformerEncoder
+from cascade_components.encoders import DistilledEncoder, SentenceTransformerEncoder
 from cascade_components.serving.call import ServedCall, Serving
 from cascade_components.serving.turn import Turn
 
@@ -71,10 +70,10 @@ def encoders(calls: int) -> None:
     kinds = {
         "torch, 32 bits": SentenceTransformerEncoder(),
         "onnx, 8 bits": SentenceTransformerEncoder(backend="onnx"),
-        "static": static_encoder(),
+        "static": DistilledEncoder(),
     }
     made = {name: Encoded(make_policy(encoder).warm_up(), itertools.count()) for name, encoder in kinds.items()}
-    plain = SentenceTransformerEncoder()._sentence_transformer()
+    plain = SentenceTransformerEncoder().sentence_transformer()
     cascade = cc.Cascade(made["torch, 32 bits"].policy)
     first = {
         "SentenceTransformer.encode, alone": lambda: plain.encode([QUERY], show_progress_bar=False),
@@ -169,7 +168,7 @@ def start() -> None:
 def growth(calls: int) -> None:
     """Memory while calls go on; the cache of vectors, two for each call, is full after 2,048."""
     with tempfile.TemporaryDirectory() as folder:
-        make_policy(static_encoder()).save(Path(folder, "policy"))
+        make_policy(DistilledEncoder()).save(Path(folder, "policy"))
         worker = str(Path(__file__).with_name("latency") / "growth.py")
         command = [sys.executable, worker, str(Path(folder, "policy")), str(calls)]
         subprocess.run(command, check=True, env=process.environment())

@@ -6,7 +6,6 @@ machine that holds the outcomes, readable by the user alone.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import sqlite3
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from cascade_components.cache_folder import cache_folder
 from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder, StaticEncoder
+from cascade_components.encoders.model_files import local_folder, stamp
 from cascade_components.vector_store import MOST_BYTES, StoredEncoder, VectorStore
 
 Cache = bool | str | os.PathLike[str] | None
@@ -64,8 +64,8 @@ def identity(encoder: Encoder) -> str | None:
         return identity(encoder.encoder)
     key = getattr(encoder, "cache_key", None)
     if key is None and isinstance(encoder, SentenceTransformerEncoder | StaticEncoder):
-        folder = _folder(encoder) or _fetched(encoder)
-        key = None if folder is None else f"{encoder!r} {_stamp(folder)}"
+        folder = _files(encoder)
+        key = None if folder is None else f"{encoder!r} {stamp(folder)}"
     return None if key is None else str(key)
 
 
@@ -92,24 +92,8 @@ def store_of(encoder: Encoder, cache: Cache) -> VectorStore | None:
     raise ValueError(f"Embeddings cannot be kept in {path}: {msg}.")
 
 
-def _folder(encoder: SentenceTransformerEncoder | StaticEncoder) -> Path | None:
-    """Where the model's files lie on this machine; None where they aren't there yet."""
-    from huggingface_hub import try_to_load_from_cache
-
-    location = encoder._location() if isinstance(encoder, SentenceTransformerEncoder) else encoder.name
-    if Path(location).is_dir():
-        return Path(location)
-    name = location if "/" in location else f"sentence-transformers/{location}"
-    found = try_to_load_from_cache(name, "config.json")
-    return Path(found).parent if isinstance(found, str) else None
-
-
-def _fetched(encoder: SentenceTransformerEncoder | StaticEncoder) -> Path | None:
-    encoder(["."])
-    return _folder(encoder)
-
-
-def _stamp(folder: Path) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    facts = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+def _files(encoder: SentenceTransformerEncoder | StaticEncoder) -> Path | None:
+    """Where the model's files lie; they are fetched, if need be."""
+    if (folder := local_folder(encoder.location)) is None:
+        encoder(["."])
+    return folder or local_folder(encoder.location)

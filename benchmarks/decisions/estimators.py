@@ -30,6 +30,10 @@ def _ours(fold: Fold) -> Floats | None:
     return fold.scores[1] if fold.judged else None
 
 
+def _ours_static(fold: Fold) -> Floats | None:
+    return fold.static.scores[1] if fold.judged else None
+
+
 def _papers(fold: Fold) -> Floats | None:
     return fold.scored(fold.fit(strategy="sequential"), fold.test) if fold.judged else None
 
@@ -82,6 +86,7 @@ def _texts(queries: Queries, model: int) -> tuple[Labels, list[str]]:
 
 ESTIMATORS: dict[str, Estimator] = {
     "judged-ours": Estimator("ours", _ours),
+    "judged-static": Estimator("ours, static embeddings", _ours_static),
     "judged-paper": Estimator("ours, balanced and not calibrated, as the paper's", _papers),
     "judged-tfidf": Estimator("TF-IDF and logistic regression", _tfidf),
 }

@@ -10,10 +10,10 @@ from unittest import mock
 import numpy as np
 from data import Queries, grouped_folds
 from sweeps import Reference
-from vectors import DiskEncoder
 
 import cascade_components as cc
 from cascade_components.arrays import Floats, Labels
+from cascade_components.encoders import DistilledEncoder, Encoder
 
 INNER_FOLDS = 4
 
@@ -28,11 +28,16 @@ class Fold:
         seed: Seed of everything random.
     """
 
-    def __init__(self, train: Queries, test: Queries, encoder: DiskEncoder, seed: int = 0) -> None:
+    def __init__(self, train: Queries, test: Queries, encoder: Encoder, seed: int = 0) -> None:
         self.train, self.test, self.encoder, self.seed = train, test, encoder, seed
         self._fits: dict[str, cc.CascadePolicy] = {}
         self.memo: dict[str, Any] = {}
         """What several rows share."""
+
+    @cached_property
+    def static(self) -> "Fold":
+        """The same parts, their texts read by static embeddings."""
+        return Fold(self.train, self.test, DistilledEncoder(), self.seed)
 
     @cached_property
     def train_vectors(self) -> Floats:

@@ -36,6 +36,7 @@ METHODS: dict[str, Method] = {
     "cascade-routing": Method("cascade routing (ETH)", cascade_routing.cascade_routing),
     "joint-noqe": Method("ours: joint, no estimator", ours.joint_without_quality, is_ours=True),
     "joint": Method("ours: joint", ours.joint, is_ours=True),
+    "joint-static": Method("ours: joint, static embeddings", ours.joint_static, is_ours=True),
     "joint-retention": Method("ours: joint, by the retention asked", ours.joint_by_retention, is_ours=True),
     "joint-guarantee": Method("ours: joint, guaranteed at 95 %", ours.guaranteed, is_ours=True),
 }

@@ -22,6 +22,11 @@ def joint(fold: Fold) -> Sweep:
     return _swept(fold, fold.fit())
 
 
+def joint_static(fold: Fold) -> Sweep:
+    """The same with static embeddings, which take a thirtieth of the time."""
+    return _swept(fold.static, fold.static.fit())
+
+
 def joint_by_retention(fold: Fold) -> Sweep:
     """The same fit, its curve drawn by the retention that is asked for."""
     policy = fold.fit()

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from load import Load, ask, question
-from servers import HOME, LITELLM, Server, servers
+from servers import LITELLM, Server, servers
 
 import cascade_components as cc
-from cascade_components.encoders.static import StaticEncoder
-
-STATIC = HOME / "static"
+from cascade_components.encoders import DEFAULT_ENCODER
 
 Figures = dict[str, dict[str, list[float]]]
 """Server → figure → its value in each round."""
@@ -49,10 +47,8 @@ def main() -> None:
 
 def _policies(folder: Path) -> dict[str, Path]:
     """A policy without and one with gates, for both of the encoders that are made for serving."""
-    if not STATIC.is_dir():
-        StaticEncoder.distilled(STATIC)
     rows, found = list(_rows()), {}
-    encoders = {"static": f"static:{STATIC}", "onnx": "onnx:sentence-transformers/all-MiniLM-L6-v2"}
+    encoders = {"static": f"distilled:{DEFAULT_ENCODER}", "onnx": f"onnx:{DEFAULT_ENCODER}"}
     for encoder, spec in encoders.items():
         for kind, quality in (("ungated", None), ("gated", "embedding")):
             path = found[f"ours, {encoder}, {kind}"] = folder / f"{encoder}-{kind}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cascade_components.atomic import put_all
-from cascade_components.cache_folder import cache_folder
+from cascade_components.encoders.model_files import kept_folder
 from cascade_components.encoders.protocol import Vectors, tail
 
 _FORMAT = "2"
@@ -65,7 +65,7 @@ def load_onnx(location: str, load: Callable[..., Any]) -> Callable[[list[str]], 
     if missing:
         msg = f'The onnx backend needs {" and ".join(missing)}: pip install "cascade-components[onnx]".'
         raise ImportError(msg)
-    folder = _folder(location)
+    folder = kept_folder("onnx", _FORMAT, location)
     found = None if folder is None else _kept(folder)
     if found is not None:
         return session(found)
@@ -76,7 +76,7 @@ def load_onnx(location: str, load: Callable[..., Any]) -> Callable[[list[str]], 
     found = convert(model)
     run = session(found)
     _check(run, model, location)
-    if (folder := _folder(location)) is not None:
+    if (folder := kept_folder("onnx", _FORMAT, location)) is not None:
         _keep(found, folder)
     return run
 
@@ -121,27 +121,6 @@ def _check(run: Callable[[list[str]], Vectors], model: Any, location: str) -> No
 
 
 # — in the user's cache folder —
-
-
-def _folder(location: str) -> Path | None:
-    """Where the conversion of a model is kept, by the names, sizes and dates of its files; None: it is not here yet."""
-    files = Path(location)
-    if not files.is_dir():
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(
-            location if "/" in location else f"sentence-transformers/{location}", "config.json"
-        )
-        if not isinstance(found, str):
-            return None
-        files = Path(found).parent
-    facts = [
-        (path.relative_to(files).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(files.rglob("*"))
-        if path.is_file()
-    ]
-    key = hashlib.sha256(repr((_FORMAT, facts)).encode()).hexdigest()[:16]
-    return cache_folder() / "onnx" / key
 
 
 def _kept(folder: Path) -> Converted | None:

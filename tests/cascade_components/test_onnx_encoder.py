@@ -11,6 +11,7 @@ import pytest
 
 import cascade_components as cc
 from cascade_components.encoders import SentenceTransformerEncoder, encoder_from_spec, onnx_model, spec_of
+from cascade_components.encoders.model_files import kept_folder
 from cascade_components.encoders.sentence import SentenceTransformerEncoder as Encoder
 from tests.cascade_components.tiny_encoder import WINDOW, make_sentence_transformer
 from tests.toy import make_rows
@@ -56,7 +57,7 @@ def test_company_changes_no_vector(onnx):
 def test_a_batch_in_the_graph_itself_changes_no_vector(onnx, folder):
     import onnxruntime
 
-    kept = onnx_model._kept(onnx_model._folder(str(folder)))
+    kept = onnx_model._kept(kept_folder("onnx", onnx_model._FORMAT, str(folder)))
     session = onnxruntime.InferenceSession(kept.graph, providers=["CPUExecutionProvider"])
     ids = np.array([[2, 5, 6, 3, 0, 0], [2, 7, 8, 9, 10, 3]])
     columns = {"input_ids": ids, "attention_mask": (ids > 0).astype(int), "token_type_ids": np.zeros_like(ids)}
@@ -75,14 +76,14 @@ def test_the_tail_of_a_long_text_is_kept_and_the_rest_is_cut_before_it_is_tokeni
 
 
 def test_a_kept_conversion_is_read_without_the_model(onnx, folder, monkeypatch):
-    monkeypatch.setattr(Encoder, "_sentence_transformer", lambda *_, **__: pytest.fail("it was loaded"))
+    monkeypatch.setattr(Encoder, "sentence_transformer", lambda *_, **__: pytest.fail("it was loaded"))
     again = pickle.loads(pickle.dumps(onnx))
     again.forget()
     assert np.array_equal(again(TEXTS), onnx(TEXTS))
 
 
 def test_a_damaged_conversion_is_made_again(onnx, folder):
-    kept = onnx_model._folder(str(folder))
+    kept = kept_folder("onnx", onnx_model._FORMAT, str(folder))
     before = onnx(TEXTS)
     (kept / "model.onnx").write_bytes(b"damaged")
     onnx.forget()
@@ -90,9 +91,9 @@ def test_a_damaged_conversion_is_made_again(onnx, folder):
 
 
 def test_another_model_in_the_same_folder_is_converted_anew(onnx, folder):
-    before = onnx_model._folder(str(folder))
+    before = kept_folder("onnx", onnx_model._FORMAT, str(folder))
     (folder / "README.md").write_text("changed")
-    assert onnx_model._folder(str(folder)) != before
+    assert kept_folder("onnx", onnx_model._FORMAT, str(folder)) != before
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(folder, tmp_path, monkeypatch, caplog):

@@ -3,11 +3,10 @@ import time
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import cascade_components as cc
-from cascade_components.encoders import StaticEncoder
-from cascade_components.encoders import static as static_module
+from cascade_components.encoders import DistilledEncoder, StaticEncoder
 from tests.cascade_components.tiny_encoder import make_sentence_transformer
 from tests.toy import make_rows
 
@@ -15,16 +14,11 @@ from tests.toy import make_rows
 @pytest.fixture(scope="module")
 def static(tmp_path_factory):
     home = tmp_path_factory.mktemp("static")
-    return StaticEncoder.distilled(home / "made", str(make_sentence_transformer(home)), dimensions=16)
-
-
-def test_what_is_kept_is_what_was_computed(tmp_path, monkeypatch):
-    made, reduced = [], static_module._reduced
-    monkeypatch.setattr(static_module, "_reduced", lambda *given: made.append(reduced(*given)) or made[0])
-    StaticEncoder.distilled(tmp_path, str(make_sentence_transformer(tmp_path / "model")), dimensions=16)
-    kept = load_file(tmp_path / "model.safetensors")["embeddings"]
-    assert kept.shape[1] == 16
-    assert np.allclose(kept, made[0], atol=1e-6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CASCADE_CACHE", str(home / "cache"))
+        DistilledEncoder(make_sentence_transformer(home / "model"))(["a"])
+    (file,) = (home / "cache" / "distilled").glob("*/model.safetensors")
+    return StaticEncoder(file.parent)
 
 
 def test_a_text_is_the_mean_of_its_tokens(static):
@@ -46,6 +40,17 @@ def test_of_a_long_text_the_tail_is_read_and_the_rest_costs_nothing(static):
     assert vector == pytest.approx(static([tail]), abs=1e-5)
 
 
+def test_tokens_may_share_rows_and_have_weights(static, tmp_path):
+    for name in ("tokenizer.json", "config.json"):
+        (tmp_path / name).write_bytes((static._files() / name).read_bytes())
+    vectors = load_file(static._files() / "model.safetensors")["embeddings"]
+    turned = np.arange(len(vectors))[::-1].copy()
+    arrays = {"embeddings": vectors[::-1].copy(), "mapping": turned, "weights": np.full(len(vectors), 0.5, np.float32)}
+    save_file(arrays, tmp_path / "model.safetensors")
+    texts = ["sums poems", "poems"]
+    assert StaticEncoder(tmp_path)(texts) == pytest.approx(static(texts), abs=1e-6)
+
+
 def test_another_process_loads_it_from_its_folder(static):
     assert np.array_equal(pickle.loads(pickle.dumps(static))(["sums 1"]), static(["sums 1"]))
 
@@ -62,5 +67,5 @@ def test_what_is_no_static_model_is_a_clear_error(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no static embeddings"):
         StaticEncoder(tmp_path)(["a"])
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(OSError, match=r"StaticEncoder\.distilled"):
+    with pytest.raises(OSError, match='made by "distilled:MODEL"'):
         StaticEncoder("nobody/nothing")(["a"])

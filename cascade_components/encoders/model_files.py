@@ -1,0 +1,42 @@
+"""Where the files of a model lie on this machine, and where what is made of them is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from cascade_components.cache_folder import cache_folder
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder of a model's files; None where they are not here yet.
+
+    Args:
+        location: That folder, or the model's name on the Hub.
+    """
+    if Path(location).is_dir():
+        return Path(location)
+    from huggingface_hub import try_to_load_from_cache
+
+    name = location if "/" in location else f"sentence-transformers/{location}"
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def stamp(folder: Path, *more: str) -> str:
+    """Sixteen hex digits of the names, sizes and dates of a folder's files, and of what else tells two apart."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    facts = [(path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr((facts, more)).encode()).hexdigest()[:16]
+
+
+def kept_folder(kind: str, version: str, location: str) -> Path | None:
+    """The folder that what is made of a model is kept in, in the user's cache folder; None: the model is not here yet.
+
+    Args:
+        kind: What is made of it.
+        version: Of the way in which it is made.
+        location: As for `local_folder`.
+    """
+    folder = local_folder(location)
+    return None if folder is None else cache_folder() / kind / stamp(folder, version)
