@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cascade_components.certifying import calibration_split, certify
     from cascade_components.cre import read_cre_artifacts
     from cascade_components.cre_stats import read_cre_stats
-    from cascade_components.encoders import Encoder, SentenceTransformerEncoder
+    from cascade_components.encoders import DistilledEncoder, Encoder, SentenceTransformerEncoder, StaticEncoder
     from cascade_components.evaluation import Evaluation, evaluate, sweep
     from cascade_components.explaining import Explanation, explain
     from cascade_components.fitting import add_model, fit
@@ -54,6 +54,7 @@ _HOMES = {
     "DriftReport": "monitoring.drift",
     "EarlyRelease": "trace",
     "EmbeddingHead": "quality.head",
+    "DistilledEncoder": "encoders",
     "Encoder": "encoders",
     "Evaluation": "evaluation",
     "Explanation": "explaining",
@@ -75,6 +76,7 @@ _HOMES = {
     "ShadowAnswer": "monitoring.shadow",
     "SpendLimit": "spending",
     "SpendLimitError": "spending",
+    "StaticEncoder": "encoders",
     "TokenPrice": "pricing",
     "Trace": "trace",
     "add_model": "fitting",
@@ -110,6 +112,7 @@ __all__ = [
     "Cascade",
     "CascadePolicy",
     "Certificate",
+    "DistilledEncoder",
     "DriftReport",
     "EarlyRelease",
     "EmbeddingHead",
@@ -134,6 +137,7 @@ __all__ = [
     "ShadowAnswer",
     "SpendLimit",
     "SpendLimitError",
+    "StaticEncoder",
     "TokenPrice",
     "Trace",
     "add_model",

@@ -64,8 +64,9 @@ def fit(
 
     Args:
         outcomes: Whatever `load_outcomes` takes; at least two models.
-        encoder: Name or folder of a sentence-transformers model (after `onnx:` in 8 bits), `static:` and a folder of
-            static embeddings, or a callable list[str] → array (n, dim).
+        encoder: Name or folder of a sentence-transformers model (after `onnx:` in 8 bits, after `distilled:` as static
+            embeddings), `static:` and static embeddings of model2vec's format, or a callable list[str] → array
+            (n, dim).
         cost: Which measurement is Cost: `cost_usd`, `tpot_ms` or `e2el_ms`.
         budget: Mean cost per query, in the metric's units; for both stages together ("sequential": Stage 1 alone).
         retention: Share of the strongest model's accuracy to keep.

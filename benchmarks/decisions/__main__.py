@@ -9,6 +9,7 @@ called: recorded outcomes are replayed. `docs/decisions.md` says what the figure
 """
 
 import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
@@ -27,6 +28,8 @@ from rich.console import Console
 from sweeps import join
 from vectors import DiskEncoder
 
+from cascade_components.encoders import DEFAULT_ENCODER, encoder_from_spec
+
 LOG = Console(stderr=True)
 
 
@@ -39,7 +42,8 @@ def main() -> None:
         sources = {name: read(POOLS[name], asked.data) for name in asked.source}
     except (ImportError, OSError, ValueError) as error:
         raise SystemExit(str(error)) from None
-    encoder = DiskEncoder(asked.cache)
+    kept = asked.cache if asked.encoder == DEFAULT_ENCODER else asked.cache / re.sub(r"\W+", "-", asked.encoder)
+    encoder = DiskEncoder(kept, encoder_from_spec(asked.encoder))
     report = Report(asked.output, asked.markdown)
     for source, queries in sources.items():
         for size in asked.train_size:
@@ -89,6 +93,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--folds", type=int, default=5, help="1: the source's own split (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="as `fit` takes it, for all methods (%(default)s)")
     parser.add_argument(
         "--cache",
         type=Path,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from cascade_components.encoders import SentenceTransformerEncoder
+from cascade_components.encoders import Encoder
 
 _BATCH = 256
 _SAVE_EVERY = 20_000
@@ -23,15 +23,16 @@ class DiskEncoder:
 
     Args:
         folder: Where the cache is; made if it isn't there.
+        model: Encodes what is not in it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: Encoder) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._vectors: dict[bytes, NDArray[np.float16]] = {}
         self._read: set[Path] = set()
         self._new: list[bytes] = []
-        self._model = SentenceTransformerEncoder()
+        self._model = model
 
     def __deepcopy__(self, memo: object) -> "DiskEncoder":
         return self
