@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import cascade_components as cc
+from tests.cascade_components.tiny_encoder import make_sentence_transformer
 from tests.toy import make_rows
 
 POOL = "small=openai:gpt-a,medium=openai:gpt-b,large=openai:gpt-c"
@@ -44,6 +45,17 @@ def test_fit_then_evaluate(folder, outcomes):
     assert "95 % interval" in table
 
 
+def test_fit_takes_an_encoder_and_an_estimator(outcomes, tmp_path):
+    model = make_sentence_transformer(tmp_path / "model")
+    policy, cache = tmp_path / "policy", {"CASCADE_CACHE": str(tmp_path / "cache")}
+    encoder = f"distilled:{model}"
+    done = cascade("fit", outcomes, "--out", policy, "--encoder", encoder, "--quality", "none", **cache)
+    assert done.returncode == 0, done.stderr
+    loaded = cc.CascadePolicy.load(policy)
+    assert loaded.encoder.encoder.spec == encoder
+    assert not loaded.estimators
+
+
 def broken(outcomes):
     path = outcomes.parent / "broken.jsonl"
     path.write_text(outcomes.read_text().splitlines()[0] + "\n{oh")
@@ -57,6 +69,11 @@ def broken(outcomes):
         (lambda o, f: ["fit", o.parent / "none.jsonl", "--out", o.parent / "p"], "none.jsonl"),
         (lambda o, f: ["fit", o, "--out", o.parent / "p", "--budget", "1", "--retention", "1"], "Give one of"),
         (lambda o, f: ["fit", o, "--out", o.parent / "p", "--cost", "euros"], "cost must be one of"),
+        (lambda o, f: ["fit", o, "--out", o.parent / "p", "--quality", "good"], "quality must be"),
+        (
+            lambda o, f: ["fit", o, "--out", o.parent / "p", "--encoder", "static:none"],
+            "static embeddings 'none' could",
+        ),
         (lambda o, f: ["fit", o, "--out", o.parent], "is no policy folder"),
         (lambda o, f: ["evaluate", o.parent, o], "holds no policy"),
         (lambda o, f: ["evaluate", f, o, "--budget", "0"], "cheapest costs"),
@@ -74,7 +91,7 @@ def broken(outcomes):
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(outcomes, folder, arguments, message):
-    done = cascade(*arguments(outcomes, folder), OPENAI_API_KEY="")
+    done = cascade(*arguments(outcomes, folder), OPENAI_API_KEY="", HF_HUB_OFFLINE="1")
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -25,12 +25,19 @@ def fit(
     ] = None,
     cost: Annotated[str, typer.Option(help="cost_usd, tpot_ms or e2el_ms.")] = "cost_usd",
     strategy: Annotated[str, typer.Option(help="joint, or sequential (the paper's).")] = "joint",
+    encoder: Annotated[
+        str | None, typer.Option(help="MODEL, onnx:MODEL, distilled:MODEL or static:FOLDER; all-MiniLM-L6-v2 if none.")
+    ] = None,
+    quality: Annotated[str, typer.Option(help="embedding, sequence, margins; none: nothing is judged.")] = "embedding",
     seed: int = 0,
 ) -> None:
     """Learn a policy from outcomes, save it and describe it."""
     import cascade_components as cc
 
     arguments: dict[str, Any] = {"cost": cost, "strategy": strategy, "seed": seed, "confidence": confidence}
+    arguments["quality"] = None if quality == "none" else quality
+    if encoder is not None:
+        arguments["encoder"] = encoder
     policy = cc.fit(outcomes, budget=budget, retention=retention, cost_weight=cost_weight, **arguments)
     policy.save(out)
     typer.echo(policy.describe())
