@@ -48,7 +48,7 @@ sys.path.insert(0, str(Path(__file__).parent / "decisions"))
 
 from attacks import ATTACKS, attacked
 from data import POOLS, divisions, read
-from vectors import DiskEncoder
+from vectors import CACHE, DiskEncoder
 
 MODES: dict[str, tuple[float, bool]] = {
     "bare": (0.0, False),
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=3000, help="of a source, at most")
     parser.add_argument("--victims", type=int, default=150, help="of either kind in each division, at most")
     parser.add_argument("--retention", type=float, default=RETENTIONS["cascade"])
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "cascade-components" / "vectors")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where vectors are kept (%(default)s)")
     parser.add_argument("--early", action="store_true", help="also read beginnings")
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=["bare", "default"])
     asked = parser.parse_args()

@@ -18,11 +18,12 @@ from scipy.stats import binomtest
 
 from cascade_components.cluster_count import best_cluster_count
 from cascade_components.clustering import QueryClusterer
+from cascade_components.encoders import DEFAULT_ENCODER
 
 sys.path.insert(0, str(Path(__file__).parent / "decisions"))
 
 from data import POOLS, Queries, read
-from vectors import DiskEncoder
+from vectors import CACHE, DiskEncoder
 
 LEAST = 100
 """Queries of a subject that is looked at."""
@@ -36,9 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources' files")
     parser.add_argument("--source", default="mmlu_pro", choices=["mmlu_pro", "zeroeval", "routellm", "routerarena"])
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "cascade-components" / "vectors")
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="as `fit` takes it (%(default)s)")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where vectors are kept (%(default)s)")
     asked = parser.parse_args()
-    queries, encoder = read(POOLS[asked.source], asked.data), DiskEncoder(asked.cache)
+    queries, encoder = read(POOLS[asked.source], asked.data), DiskEncoder(asked.cache, asked.encoder)
     vectors = np.asarray(encoder(list(queries.texts)), float)
     encoder.save()
     tasks = np.array(queries.tasks)

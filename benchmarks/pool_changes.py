@@ -26,7 +26,7 @@ from cascade_components.quality.features import readable_text
 sys.path.insert(0, str(Path(__file__).parent / "decisions"))
 
 from data import POOLS, Queries, divisions, read
-from vectors import DiskEncoder
+from vectors import CACHE, DiskEncoder
 
 START = ("deepseek-v2.5-0908", "gpt-4o-mini-2024-07-18", "claude-3-5-sonnet-20241022")
 NEW, GONE, CHEAPER = "gpt-4o-2024-08-06", "deepseek-v2.5-0908", "claude-3-5-sonnet-20241022"
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the source's file")
     parser.add_argument("--source", default="zeroeval", choices=["zeroeval", "zeroeval-20"])
     parser.add_argument("--retention", type=float, default=0.98)
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "cascade-components" / "vectors")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where vectors are kept (%(default)s)")
     asked = parser.parse_args()
     queries, encoder = read(POOLS[asked.source], asked.data), DiskEncoder(asked.cache)
     train, test = (queries.take(rows) for rows in next(divisions(queries, 2)))

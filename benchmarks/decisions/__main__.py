@@ -9,7 +9,6 @@ called: recorded outcomes are replayed. `docs/decisions.md` says what the figure
 """
 
 import argparse
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
@@ -22,13 +21,12 @@ from estimators import ESTIMATORS, Estimator
 from fold import Fold
 from measure import Ground
 from methods import METHODS, Method
-from platformdirs import user_cache_path
 from report import Report, Result
 from rich.console import Console
 from sweeps import join
-from vectors import DiskEncoder
+from vectors import CACHE, DiskEncoder
 
-from cascade_components.encoders import DEFAULT_ENCODER, encoder_from_spec
+from cascade_components.encoders import DEFAULT_ENCODER
 
 LOG = Console(stderr=True)
 
@@ -42,8 +40,7 @@ def main() -> None:
         sources = {name: read(POOLS[name], asked.data) for name in asked.source}
     except (ImportError, OSError, ValueError) as error:
         raise SystemExit(str(error)) from None
-    kept = asked.cache if asked.encoder == DEFAULT_ENCODER else asked.cache / re.sub(r"\W+", "-", asked.encoder)
-    encoder = DiskEncoder(kept, encoder_from_spec(asked.encoder))
+    encoder = DiskEncoder(asked.cache, asked.encoder)
     report = Report(asked.output, asked.markdown)
     for source, queries in sources.items():
         for size in asked.train_size:
@@ -97,7 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--cache",
         type=Path,
-        default=user_cache_path("cascade-components") / "decisions",
+        default=CACHE,
         help="where vectors are kept (%(default)s)",
     )
     parser.add_argument("--output", type=Path, help="folder for CSV and plots")

@@ -5,14 +5,18 @@ their vectors in half precision, shape (n, dim).
 """
 
 import hashlib
+import re
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 from tqdm import tqdm
 
-from cascade_components.encoders import Encoder
+from cascade_components.encoders import DEFAULT_ENCODER, encoder_from_spec
+
+CACHE = user_cache_path("cascade-components") / "decisions"
 
 _BATCH = 256
 _SAVE_EVERY = 20_000
@@ -22,17 +26,18 @@ class DiskEncoder:
     """Texts → vectors, read from the cache, else encoded and added to it.
 
     Args:
-        folder: Where the cache is; made if it isn't there.
-        model: Encodes what is not in it.
+        cache: Where vectors are kept; made if it isn't there. Encoders other than the default have folders within.
+        spec: The encoder, as `fit` takes it.
     """
 
-    def __init__(self, folder: Path, model: Encoder) -> None:
+    def __init__(self, cache: Path = CACHE, spec: str = DEFAULT_ENCODER) -> None:
+        folder = cache if spec == DEFAULT_ENCODER else cache / re.sub(r"\W+", "-", spec)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._vectors: dict[bytes, NDArray[np.float16]] = {}
         self._read: set[Path] = set()
         self._new: list[bytes] = []
-        self._model = model
+        self._model = encoder_from_spec(spec)
 
     def __deepcopy__(self, memo: object) -> "DiskEncoder":
         return self
