@@ -39,7 +39,7 @@ from sklearn.metrics import roc_auc_score
 
 import cascade_components as cc
 from cascade_cli.comparison import RETENTIONS
-from cascade_components.encoders import CachedEncoder, Encoder, SentenceTransformerEncoder
+from cascade_components.encoders import DEFAULT_ENCODER, CachedEncoder, Encoder, encoder_from_spec
 from cascade_components.quality import calibrated, head, inputs, reasoning
 from cascade_components.quality.checks import failed_checks
 from cascade_components.quality.prefixes import CHECKPOINTS, prefix
@@ -87,15 +87,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=3000, help="of a source, at most")
     parser.add_argument("--victims", type=int, default=150, help="of either kind in each division, at most")
     parser.add_argument("--retention", type=float, default=RETENTIONS["cascade"])
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER, help="as `fit` takes it (%(default)s)")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where vectors are kept (%(default)s)")
     parser.add_argument("--early", action="store_true", help="also read beginnings")
     parser.add_argument("--modes", nargs="+", choices=list(MODES), default=["bare", "default"])
     asked = parser.parse_args()
     if asked.data is None:
-        name, encoder = "quickstart", CachedEncoder(SentenceTransformerEncoder(), size=1_000_000)
+        name, encoder = "quickstart", CachedEncoder(encoder_from_spec(asked.encoder), size=1_000_000)
         splits = list(quickstart(asked.divisions or 10))
     else:
-        name, encoder = asked.source, CachedEncoder(DiskEncoder(asked.cache), size=1_000_000)
+        name, encoder = asked.source, CachedEncoder(DiskEncoder(asked.cache, asked.encoder), size=1_000_000)
         splits = list(source(asked.source, asked.data, asked.divisions or 3, asked.queries))
     found = {mode: Found() for mode in ("bare", *(mode for mode in asked.modes if mode != "bare"))}
     for train, test in track(splits, "divisions"):

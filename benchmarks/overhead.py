@@ -22,7 +22,12 @@ from latency.timing import ANSWER, QUERY, timed
 from latency.world import make_policy
 
 import cascade_components as cc
-from cascade_components.encoders import DistilledEncoder, SentenceTransformerEncoder
+from cascade_components.encoders import (
+    DEFAULT_ENCODER,
+    DistilledEncoder,
+    SentenceTransformerEncoder,
+    encoder_from_spec,
+)
 from cascade_components.serving.call import ServedCall, Serving
 from cascade_components.serving.turn import Turn
 
@@ -70,7 +75,7 @@ def encoders(calls: int) -> None:
     kinds = {
         "torch, 32 bits": SentenceTransformerEncoder(),
         "onnx, 8 bits": SentenceTransformerEncoder(backend="onnx"),
-        "static": DistilledEncoder(),
+        "distilled": DistilledEncoder(),
     }
     made = {name: Encoded(make_policy(encoder).warm_up(), itertools.count()) for name, encoder in kinds.items()}
     plain = SentenceTransformerEncoder().sentence_transformer()
@@ -136,8 +141,8 @@ def _hashed(texts: Sequence[str]) -> list[list[float]]:
 def start() -> None:
     """Imports, a first call against a warm one, and memory."""
     with tempfile.TemporaryDirectory() as folder:
-        for backend in ("torch", "onnx"):
-            make_policy(SentenceTransformerEncoder(backend=backend)).save(Path(folder, backend))
+        for kind in ("torch", "onnx", "distilled"):
+            make_policy(encoder_from_spec(f"{kind}:{DEFAULT_ENCODER}")).save(Path(folder, kind))
         ask = (
             "cascade.start(QUERY)\n"
             "policy.estimators['small'].predict_proba([QUERY], [cc.Answer(ANSWER, model='small', output_tokens=300)])"
@@ -155,8 +160,7 @@ def start() -> None:
             ),
             "langchain_cascade's CascadeChatModel": "from langchain_cascade import CascadeChatModel",
             "import torch": "import torch",
-            "load, start and judge, torch": load.format("torch") + ask,
-            "load, start and judge, onnx": load.format("onnx") + ask,
+            **{f"load, start and judge, {kind}": load.format(kind) + ask for kind in ("torch", "onnx", "distilled")},
         }
         found = {name: process.measured(code) for name, code in codes.items()}
     bare = found["import torch"]["mb"]
