@@ -48,7 +48,7 @@ def main() -> None:
 def _policies(folder: Path) -> dict[str, Path]:
     """A policy without and one with gates, for both of the encoders that are made for serving."""
     rows, found = list(_rows()), {}
-    encoders = {"static": f"distilled:{DEFAULT_ENCODER}", "onnx": f"onnx:{DEFAULT_ENCODER}"}
+    encoders = {"distilled": f"distilled:{DEFAULT_ENCODER}", "onnx": f"onnx:{DEFAULT_ENCODER}"}
     for encoder, spec in encoders.items():
         for kind, quality in (("ungated", None), ("gated", "embedding")):
             path = found[f"ours, {encoder}, {kind}"] = folder / f"{encoder}-{kind}"
