@@ -36,6 +36,10 @@ class DistilledEncoder(StaticEncoder):
     Args:
         name: The model's name on the Hub, or its folder.
 
+    Raises (when called):
+        OSError: The model is neither installed, nor cached, nor to be had from the Hub.
+        ValueError: It has no fast tokenizer.
+
     Example:
         >>> policy = fit("outcomes.jsonl.gz", encoder=DistilledEncoder())                          # doctest: +SKIP
     """
@@ -69,6 +73,9 @@ class DistilledEncoder(StaticEncoder):
 
 
 def _distil(model: Any) -> Table:
+    if not getattr(model.tokenizer, "is_fast", False):
+        msg = "Only a model with a fast tokenizer can be distilled; this one has none. Use it as it is, or by onnx:."
+        raise ValueError(msg)
     vectors = _token_vectors(model)
     rank = np.arange(2, len(vectors) + 2)
     frequency = 1 / rank / (1 / rank).sum()

@@ -1,5 +1,6 @@
 import logging
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,3 +67,16 @@ def test_a_policy_names_it(model, tmp_path):
     loaded = cc.CascadePolicy.load(tmp_path / "policy")
     assert loaded.encoder.encoder.spec == f"distilled:{model}"
     assert cc.evaluate(loaded, make_rows(60, seed=1)) == cc.evaluate(policy, make_rows(60, seed=1))
+
+
+def test_a_model_without_a_fast_tokenizer_is_a_clear_error(model, monkeypatch):
+    slow = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False))
+    monkeypatch.setattr(SentenceTransformerEncoder, "sentence_transformer", lambda _: slow)
+    with pytest.raises(ValueError, match="fast tokenizer"):
+        DistilledEncoder(model)(TEXTS)
+
+
+def test_a_model_that_is_nowhere_is_a_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(OSError, match="could not be loaded"):
+        DistilledEncoder(tmp_path / "none")(TEXTS)
