@@ -17,9 +17,13 @@ def local_folder(location: str) -> Path | None:
     if Path(location).is_dir():
         return Path(location)
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     name = location if "/" in location else f"sentence-transformers/{location}"
-    found = try_to_load_from_cache(name, "config.json")
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # no name of a model's: the path of a folder that is not there
+        return None
     return Path(found).parent if isinstance(found, str) else None
 
 

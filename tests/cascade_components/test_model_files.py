@@ -23,3 +23,4 @@ def test_of_a_model_that_is_not_here_nothing_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert local_folder("nobody/nothing-of-the-kind") is None
     assert kept_folder("onnx", "1", "nobody/nothing-of-the-kind") is None
+    assert local_folder(str(tmp_path / "no" / "such" / "folder")) is None
