@@ -182,7 +182,7 @@ class Replay:
         Raises:
             ValueError: No query has the rows that the plans need.
         """
-        plans = [*policy.plans(), Plan(policy.strongest)] if plans is None else plans
+        plans = policy.every_plan if plans is None else plans
         columns = self.columns(policy, plans)
         used = ~np.isnan(columns["accuracy"])
         if not used.any():

@@ -99,6 +99,11 @@ class CascadePolicy(PolicyData):
             self._several_out[out] = found
         return found
 
+    @property
+    def every_plan(self) -> tuple[Plan, ...]:
+        """The plan of each cluster, and last the one for queries out of the map."""
+        return (*self.plans(), Plan(self.strongest))
+
     @cached_property
     def _plans(self) -> dict[frozenset[str], tuple[Plan, ...]]:
         single = [frozenset({model}) for model in self.models] if len(self.models) > 1 else []

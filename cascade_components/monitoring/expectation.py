@@ -83,7 +83,7 @@ def expectation(policy: CascadePolicy) -> Expectation:
     """
     evidence, table = policy.evidence, policy.table
     if not evidence.query_ids:
-        plans = (*policy.plans(), Plan(policy.strongest))
+        plans = policy.every_plan
         rate = float(table.weights @ table.escalation[list(policy.point.options), np.arange(len(table.sizes))])
         total = float(table.sizes.sum())
         return Expectation(plans, np.append(table.sizes, 0.0), None, {}, Sample(total, rate, rate * (1 - rate)), None)

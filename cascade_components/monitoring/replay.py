@@ -32,7 +32,7 @@ class Replay:
 def replay(policy: CascadePolicy) -> Replay:
     """Replay a policy on its own evidence, by out-of-fold scores."""
     evidence = policy.evidence
-    plans = (*policy.plans(), Plan(policy.strongest))
+    plans = policy.every_plan
     place = evidence.labels.astype(np.intp)
     outside = evidence.distances > policy.radius[place]
     place = np.where(outside, len(plans) - 1, place)

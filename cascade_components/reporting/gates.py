@@ -96,8 +96,13 @@ def threshold_curves(policy: CascadePolicy, replay: Replay) -> list[ThresholdCur
 
 def escalations(policy: CascadePolicy, replay: Replay) -> list[Escalations]:
     """What the policy's gates made of the answers that they read."""
-    gates = _gates(policy, replay)[:MOST_GATES]
-    return [_escalated(policy, replay, start, target, queries) for start, target, queries in gates]
+    plans = policy.every_plan
+    gated, bare = (replay.columns(policy, which) for which in (plans, [Plan(plan.start) for plan in plans]))
+    added, share = gated["cost"] - bare["cost"], gated["escalation_rate"]
+    return [
+        _escalated(policy, replay, start, target, queries, _added_cost(added[queries], share[queries]))
+        for start, target, queries in _gates(policy, replay)[:MOST_GATES]
+    ]
 
 
 def gate_count(policy: CascadePolicy, replay: Replay) -> int:
@@ -128,14 +133,16 @@ def _curve(policy: CascadePolicy, replay: Replay, start: str, target: str, queri
     thresholds = np.unique([*levels, *chosen])
     rows = []
     for threshold in thresholds:
-        plans = [replace(plan, threshold=float(threshold)) if plan in mine else plan for plan in policy.plans()]
-        evaluation = replay.run(policy, [*plans, Plan(policy.strongest)])
+        plans = [replace(plan, threshold=float(threshold)) if plan in mine else plan for plan in policy.every_plan]
+        evaluation = replay.run(policy, plans)
         rows.append((evaluation.accuracy, evaluation.cost))
     accuracy, cost = zip(*rows, strict=True)
     return ThresholdCurve(start, target, tuple(thresholds.tolist()), accuracy, cost, tuple(chosen))
 
 
-def _escalated(policy: CascadePolicy, replay: Replay, start: str, target: str, queries: Labels) -> Escalations:
+def _escalated(
+    policy: CascadePolicy, replay: Replay, start: str, target: str, queries: Labels, added_cost: float
+) -> Escalations:
     weak, strong = policy.models.index(start), policy.models.index(target)
     plans = policy.plans()
     rejected = np.zeros((len(queries), replay.correct.shape[2]), dtype=bool)
@@ -158,15 +165,12 @@ def _escalated(policy: CascadePolicy, replay: Replay, start: str, target: str, q
         spoiled=count(second < first),
         still_right=count(same & (first >= 0.5)),
         still_wrong=count(same & (first < 0.5)),
-        added_cost=_added_cost(policy, replay, queries),
+        added_cost=added_cost,
     )
 
 
-def _added_cost(policy: CascadePolicy, replay: Replay, queries: Labels) -> float:
-    """Mean cost of an escalation: what the queries cost more than if every first answer stood."""
-    plans = [*policy.plans(), Plan(policy.strongest)]
-    gated, bare = (replay.columns(policy, which) for which in (plans, [Plan(plan.start) for plan in plans]))
-    added, share = (gated["cost"] - bare["cost"])[queries], gated["escalation_rate"][queries]
+def _added_cost(added: Floats, share: Floats) -> float:
+    """Mean cost of an escalation: what queries cost more than if every first answer stood, and how many escalate."""
     known = ~np.isnan(added + share)
     return float(added[known].sum() / share[known].sum()) if share[known].any() else float("nan")
 

@@ -11,7 +11,6 @@ from cascade_components.encoders import encode_with_progress
 from cascade_components.evaluation import ClusterEvaluation, Replay
 from cascade_components.policy import CascadePolicy
 from cascade_components.reporting.words import typical_words
-from cascade_components.trace import Plan
 
 MOST_DOTS = 800
 """Queries that are drawn on the map."""
@@ -79,7 +78,7 @@ def worst_clusters(policy: CascadePolicy, replay: Replay, found: tuple[ClusterEv
     whole = [row for row in found if row.cluster is not None]
     enough = [row for row in whole if row.queries >= FEWEST] or whole
     right = nan_mean(replay.correct)
-    columns = replay.columns(policy, [*policy.plans(), Plan(policy.strongest)])
+    columns = replay.columns(policy, policy.every_plan)
     worst = []
     for row in sorted(enough, key=lambda row: row.accuracy)[:WORST]:
         queries = np.flatnonzero((replay.labels == row.cluster) & ~np.isnan(columns["accuracy"]))
