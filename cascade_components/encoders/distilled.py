@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_components.atomic import put_all
-from cascade_components.encoders.model_files import kept_folder
+from cascade_components.encoders.model_files import keep, kept_folder
 from cascade_components.encoders.protocol import DEFAULT_ENCODER
 from cascade_components.encoders.sentence import SentenceTransformerEncoder
 from cascade_components.encoders.static import StaticEncoder, Table
@@ -46,6 +44,7 @@ class DistilledEncoder(StaticEncoder):
 
     def __init__(self, name: str | os.PathLike[str] = DEFAULT_ENCODER) -> None:
         super().__init__(name)
+        self._source = SentenceTransformerEncoder(self.name)
 
     @property
     def spec(self) -> str:
@@ -55,7 +54,7 @@ class DistilledEncoder(StaticEncoder):
     @property
     def location(self) -> str:
         """Folder of the model that the vectors come from, or its name on the Hub."""
-        return SentenceTransformerEncoder(self.name).location
+        return self._source.location
 
     def _load(self) -> Table:
         folder = kept_folder("distilled", _FORMAT, self.location)
@@ -65,10 +64,10 @@ class DistilledEncoder(StaticEncoder):
             except ValueError as error:
                 _log.warning("%s They are made again.", error)
         _log.info("Distilling %s; it is done once.", self.name)
-        table = _distil(SentenceTransformerEncoder(self.name).sentence_transformer())
+        table = _distil(self._source.sentence_transformer())
         folder = folder or kept_folder("distilled", _FORMAT, self.location)  # the model has been fetched
         if folder is not None:
-            _keep(table, folder)
+            keep(table.files(), folder, "The embeddings")
         return table
 
 
@@ -101,11 +100,3 @@ def _token_vectors(model: Any) -> NDArray[Any]:
                 columns["token_type_ids"] = torch.zeros_like(ids)
             rows.append(model(columns)["sentence_embedding"].numpy())
     return np.concatenate(rows)
-
-
-def _keep(table: Table, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        put_all(table.files(), folder)
-    except OSError as error:  # a read-only home: the next process makes them again
-        _log.warning("The embeddings cannot be kept in %s: %s", folder, error)

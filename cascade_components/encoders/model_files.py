@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
+from cascade_components.atomic import put_all
 from cascade_components.cache_folder import cache_folder
+
+_log = logging.getLogger(__name__)
 
 
 def local_folder(location: str) -> Path | None:
@@ -44,3 +49,18 @@ def kept_folder(kind: str, version: str, location: str) -> Path | None:
     """
     folder = local_folder(location)
     return None if folder is None else cache_folder() / kind / stamp(folder, version)
+
+
+def keep(contents: Mapping[str, bytes], folder: Path, what: str) -> None:
+    """Write files into such a folder; where it cannot be written, the next process makes them again.
+
+    Args:
+        contents: The files, by name.
+        folder: As `kept_folder` names it.
+        what: What they are, for the warning.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        put_all(contents, folder)
+    except OSError as error:  # a read-only home
+        _log.warning("%s cannot be kept in %s: %s", what, folder, error)

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cascade_components.atomic import put_all
-from cascade_components.encoders.model_files import kept_folder
+from cascade_components.encoders.model_files import keep, kept_folder
 from cascade_components.encoders.protocol import Vectors, tail
 
 _FORMAT = "2"
@@ -138,8 +137,4 @@ def _keep(converted: Converted, folder: Path) -> None:
     facts = asdict(converted)
     graph = facts.pop("graph")
     text = json.dumps(facts | {"sha256": hashlib.sha256(graph).hexdigest()})
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        put_all({"model.onnx": graph, "facts.json": text.encode()}, folder)
-    except OSError as error:  # a read-only home: the next process converts again
-        _log.warning("The converted model cannot be kept in %s: %s", folder, error)
+    keep({"model.onnx": graph, "facts.json": text.encode()}, folder, "The converted model")

