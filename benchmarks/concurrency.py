@@ -24,7 +24,7 @@ from latency.timing import from_threads, middle_and_late
 from latency.world import make_policy
 
 import cascade_components as cc
-from cascade_components.deciding import decide
+from cascade_components.deciding import decide_on
 from cascade_components.encoders import DEFAULT_ENCODER, Encoder, encoder_from_spec
 
 Start = Callable[[str], object]
@@ -80,8 +80,8 @@ def main() -> None:
             f"{options.callers} tasks, asyncio.to_thread": lambda start=start: tasks(
                 lambda query: asyncio.to_thread(start, query), queries, options.callers, options.seconds
             ),
-            f"{options.callers} tasks, decide": lambda start=start: tasks(
-                lambda query: decide(start, query), queries, options.callers, options.seconds
+            f"{options.callers} tasks": lambda start=start, policy=policy: tasks(
+                lambda query: decide_on(query, policy, start, query), queries, options.callers, options.seconds
             ),
         }
         found = {name: way() for name, way in ways.items()}

@@ -10,11 +10,12 @@ from functools import partial
 from threading import Lock
 from typing import ParamSpec, TypeVar
 
+from cascade_components.encoders.cache import CachedEncoder
 from cascade_components.forks import after_fork
 
 THREADS = 16
-"""Enough for the decisions that wait to fill an encoder's batch; asyncio's own threads are six on two cores. With more,
-those that a batch wakes at once would keep the event loop waiting for its turn."""
+"""Enough for the answers that wait to be judged to fill an encoder's batch; asyncio's own threads are six on two cores.
+With more, those that a batch wakes at once would keep the event loop waiting for its turn."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -31,6 +32,26 @@ async def decide(decision: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
     """
     made = partial(copy_context().run, decision, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(_threads(), made)
+
+
+async def decide_on(text: str, policy: object, decision: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Make a decision about a text; if its vector has to be computed first, it is in one batch with others'.
+
+    Args:
+        text: What the decision has encoded; blank: nothing.
+        policy: Whose encoder does it. One that has none makes every decision by itself.
+        decision: As of `decide`.
+        args: Its arguments.
+        kwargs: Likewise.
+
+    Example:
+        >>> asyncio.run(decide_on("What is 2 + 2?", policy, Cascade(policy).start, "What is 2 + 2?"))  # doctest: +SKIP
+    """
+    encoder = getattr(policy, "encoder", None)
+    if not isinstance(encoder, CachedEncoder) or not text.strip() or encoder.knows(text):
+        return await decide(decision, *args, **kwargs)
+    made = partial(copy_context().run, decision, *args, **kwargs)
+    return await asyncio.wrap_future(encoder.together.submit(text, made))
 
 
 _lock = Lock()

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import cascade_components as cc
 from tests.langchain_cascade.doubles import GATED, ScriptedPolicy
+from tests.toy import make_rows, toy_encoder
 
 SECONDS = 0.01
 
@@ -36,6 +38,25 @@ class SlowPolicy(ScriptedPolicy):
     def _decide(self, what):
         self.work.append((what, threading.current_thread()))
         time.sleep(SECONDS)
+
+
+class SlowEncoder:
+    """Sleeps where a model would run; remembers how many texts it encoded together."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, texts):
+        self.batches.append(len(texts))
+        time.sleep(SECONDS)
+        return toy_encoder(texts)
+
+
+def fitted():
+    """A fitted policy of an encoder that takes its time."""
+    policy = cc.fit(make_rows(60), encoder=SlowEncoder(), clusters=3, quality=None)
+    policy.encoder.encoder.batches.clear()
+    return policy
 
 
 async def lags(work):

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_components.encoders.line import MOST_CHARACTERS, MOST_TEXTS, Line
 from cascade_components.forks import forget_after_fork
-
-MOST_TEXTS = 64
-"""Texts of a batch of several calls."""
-
-MOST_CHARACTERS = 64_000
-"""Characters of a batch of several calls: who comes while it runs waits no longer than it takes."""
-
-
-LONGEST_WAIT_S = 0.002
-"""How long a batch waits for callers of the last one, who mostly come again at once."""
-
-FEW = 4
-"""Calls of a batch below which the next one waits for nobody."""
 
 
 class Batcher:
     """Calls an encoder from one thread at a time, with the texts of all who wait.
 
     There is no thread of its own: a caller who finds the encoder idle encodes at once; those who come meanwhile wait,
-    and one of them encodes for all. So an encoder that knows nothing of threads can be shared by them. Only under load,
-    after a batch of several calls, does the next one wait for as many to come again, 2 ms at most. A batch that fails
-    is tried again call by call: the error is raised where it belongs.
+    and one of them encodes for all (see `Line`). So an encoder that knows nothing of threads can be shared by them. A
+    batch that fails is tried again call by call: the error is raised where it belongs.
 
     Args:
         encode: Texts → vectors, shape (n, dim).
@@ -66,16 +51,13 @@ class Batcher:
         """
         request = _Request(list(texts))
         with self._turn:
-            self._waiting.append(request)
-            if len(self._waiting) >= self._expected:
-                self._company.notify()
+            self._line.join(request)
         try:
             while not request.done:
                 self._wait_or_encode(request)
         except BaseException:  # the caller was interrupted: nobody wants the vectors
             with self._turn:
-                if request in self._waiting:
-                    self._waiting.remove(request)
+                self._line.leave(request)
             raise
         if request.vectors is None:
             raise request.error or RuntimeError("The texts were not encoded.")
@@ -83,12 +65,10 @@ class Batcher:
 
     def forget(self) -> None:
         """Nobody waits, nobody encodes: as in a forked process, where those who did are not."""
-        self._waiting: deque[_Request] = deque()
         lock = threading.Lock()
         self._turn = threading.Condition(lock)
-        self._company = threading.Condition(lock)
+        self._line: Line[_Request] = Line(lock, self._most_texts, self._most_characters)
         self._busy = False
-        self._expected = 0
 
     def _wait_or_encode(self, request: _Request) -> None:
         with self._turn:
@@ -100,33 +80,15 @@ class Batcher:
         batch: list[_Request] = []
         try:
             with self._turn:
-                self._wait_for_company()
-                batch = self._next_batch()
+                batch = self._line.take()
             self._serve(batch)
         finally:
             with self._turn:
                 self._busy = False
-                self._expected = len(batch) + len(self._waiting) if len(batch) >= FEW else 0
+                self._line.served(batch)
                 # This caller may have been interrupted; the others of its batch still wait.
-                self._waiting.extendleft(one for one in reversed(batch) if not one.done and one is not request)
+                self._line.put_back(one for one in batch if not one.done and one is not request)
                 self._turn.notify_all()
-
-    def _wait_for_company(self) -> None:
-        until = time.monotonic() + LONGEST_WAIT_S
-        while len(self._waiting) < min(self._expected, self._most_texts):
-            if not self._company.wait(until - time.monotonic()):
-                break
-
-    def _next_batch(self) -> list[_Request]:
-        batch = [self._waiting.popleft()]
-        texts, characters = len(batch[0].texts), batch[0].characters
-        while self._waiting:
-            texts += len(self._waiting[0].texts)
-            characters += self._waiting[0].characters
-            if texts > self._most_texts or characters > self._most_characters:
-                break
-            batch.append(self._waiting.popleft())
-        return batch
 
     def _serve(self, batch: list[_Request]) -> None:
         if len(batch) == 1:
@@ -155,7 +117,6 @@ class _Request:
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
-        self.characters = sum(map(len, texts))
         self.vectors: NDArray[Any] | None = None
         self.error: Exception | None = None
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cascade_components.encoders.batching import Batcher
 from cascade_components.encoders.protocol import Encoder, Vectors
+from cascade_components.encoders.together import Together
 from cascade_components.forks import forget_after_fork
 from cascade_components.progress import with_bar
 
@@ -44,7 +45,8 @@ class CachedEncoder:
         self.size = size
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
         self.forget()
-        self._together = Batcher(lambda texts: self.encoder(texts))  # the encoder may be replaced
+        self._shared = Batcher(lambda texts: self.encoder(texts))  # the encoder may be replaced
+        self.together = Together(self)
         forget_after_fork(self)
 
     def __deepcopy__(self, memo: object) -> CachedEncoder:
@@ -80,6 +82,10 @@ class CachedEncoder:
             return known[texts[0]][None].copy()
         return np.stack([known[text] for text in texts])
 
+    def knows(self, text: str) -> bool:
+        """Whether the text's vector is remembered."""
+        return text in self._vectors
+
     def trim(self, size: int) -> None:
         """Keep only this many vectors from now on."""
         with self._lock:
@@ -92,7 +98,7 @@ class CachedEncoder:
         self._lock = threading.Lock()
 
     def _encode(self, texts: list[str]) -> Vectors:
-        vectors: NDArray[Any] = np.asarray(self._together(texts), np.float32)
+        vectors: NDArray[Any] = np.asarray(self._shared(texts), np.float32)
         if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
             msg = (
                 f"The encoder must return finite vectors of shape ({len(texts)}, dim) for {len(texts)} texts; "

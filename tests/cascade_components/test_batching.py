@@ -184,12 +184,3 @@ def test_under_load_a_batch_waits_for_the_callers_of_the_last_one():
 
     at_once([ask_on] * 16)
     assert np.median([len(batch) for batch in encoder.batches]) > 10  # without the wait, two halves take turns
-
-
-def test_callers_that_do_not_come_again_are_not_waited_for_long():
-    batcher = Batcher(lengths)
-    batcher._expected = 16  # as after a batch of 16
-    started = time.perf_counter()
-    assert batcher(["alone"])[0, 0] == 5
-    assert 0.001 < time.perf_counter() - started < 0.5
-    assert batcher._expected == 0  # nobody came: the next one is not delayed

@@ -1,10 +1,12 @@
 """Decisions leave the event loop alone: they are made elsewhere, and it goes on meanwhile."""
 
 import asyncio
+import threading
+import time
 
 from langchain_cascade import CascadeChatModel
-from tests.langchain_cascade.doubles import pool
-from tests.slow_policy import SlowPolicy, check_elsewhere, lags
+from tests.langchain_cascade.doubles import ChatScripted, pool
+from tests.slow_policy import SECONDS, SlowPolicy, check_elsewhere, fitted, lags
 
 
 async def test_the_loop_goes_on_while_64_callers_wait_for_their_decisions():
@@ -25,3 +27,26 @@ async def test_streams_leave_it_alone_too():
     streams, late = await lags(asyncio.gather(*[read(number) for number in range(16)]))
     assert all(streams)
     check_elsewhere(policy.work, late, kinds={"route", "release"})
+
+
+async def test_64_callers_share_the_encoders_batches():
+    policy = fitted()
+    models = {name: ChatScripted(model_name=name) for name in policy.models}
+    model = CascadeChatModel(policy=policy, models=models)
+    await asyncio.gather(*[model.ainvoke(f"sums question new {number}") for number in range(64)])
+    assert sum(policy.encoder.encoder.batches) == 64
+    assert len(policy.encoder.encoder.batches) <= 8
+
+
+async def test_the_users_own_query_is_taken_elsewhere_and_once():
+    taken_by = []
+
+    def query(messages):
+        taken_by.append(threading.current_thread())
+        time.sleep(SECONDS)
+        return messages[-1].text
+
+    model = CascadeChatModel(policy=SlowPolicy(), models=pool(), query=query)
+    await asyncio.gather(*[model.ainvoke(f"question {number}") for number in range(8)])
+    assert len(taken_by) == 8
+    assert threading.main_thread() not in taken_by

@@ -1,12 +1,14 @@
 """Decisions leave the event loop alone: they are made elsewhere, and it goes on meanwhile."""
 
 import asyncio
+import threading
+import time
 
 from llama_index.core.base.llms.types import ChatMessage
 
 from llama_index.llms.cascade import CascadeLLM
-from tests.llama_index_cascade.doubles import pool
-from tests.slow_policy import SlowPolicy, check_elsewhere, lags
+from tests.llama_index_cascade.doubles import ScriptedLLM, pool
+from tests.slow_policy import SECONDS, SlowPolicy, check_elsewhere, fitted, lags
 
 
 def question(number):
@@ -31,3 +33,25 @@ async def test_streams_leave_it_alone_too():
     streams, late = await lags(asyncio.gather(*[read(number) for number in range(16)]))
     assert all(streams)
     check_elsewhere(policy.work, late, kinds={"route", "release"})
+
+
+async def test_64_callers_share_the_encoders_batches():
+    policy = fitted()
+    llm = CascadeLLM(policy=policy, models={name: ScriptedLLM(model_name=name) for name in policy.models})
+    await asyncio.gather(*[llm.achat([ChatMessage(f"sums question new {number}")]) for number in range(64)])
+    assert sum(policy.encoder.encoder.batches) == 64
+    assert len(policy.encoder.encoder.batches) <= 8
+
+
+async def test_the_users_own_query_is_taken_elsewhere_and_once():
+    taken_by = []
+
+    def query(messages):
+        taken_by.append(threading.current_thread())
+        time.sleep(SECONDS)
+        return messages[-1].content
+
+    llm = CascadeLLM(policy=SlowPolicy(), models=pool(), query=query)
+    await asyncio.gather(*[llm.achat(question(number)) for number in range(8)])
+    assert len(taken_by) == 8
+    assert threading.main_thread() not in taken_by

@@ -147,8 +147,12 @@ class CascadeBase(BaseChatModel):
         """The text of a conversation that is routed."""
         return (self.query or last_human_text)(messages)
 
-    def turn_of(self, request: Request) -> Turn:
+    def turn_of(self, request: Request, text: str) -> Turn:
         """A call as the cascade sees it.
+
+        Args:
+            request: The call.
+            text: What is routed of it.
 
         Raises:
             ValueError: There is nothing to answer, or no model has what the call needs.
@@ -157,7 +161,6 @@ class CascadeBase(BaseChatModel):
         pool = {name: capabilities_of(model) for name, model in self.models.items()}
         counted = self.spend_limit is not None or any(found.max_input_tokens is not None for found in pool.values())
         length = prompt_tokens(messages, tools) if counted else 0
-        text = self.routed_text(messages)
         return Turn(
             text=text,
             whole="" if text.strip() else whole_text(messages),

@@ -14,6 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import patch_config
 
 from cascade_components.answers import Answer
+from cascade_components.deciding import decide, decide_on
 from cascade_components.serving.call import ServedCall
 from cascade_components.serving.lanes import Lanes
 from langchain_cascade import wrapped
@@ -84,12 +85,24 @@ class Call:
             raise RuntimeError(msg)
         return self._served
 
+    @cached_property
+    def text(self) -> str:
+        """What is routed."""
+        return self.host.routed_text(self.request.messages)
+
     def begin(self, run: ParentRunManager | AsyncParentRunManager) -> None:
         """Choose the first model; `run` holds those of the wrapped models."""
         self._run = run
-        self._served = ServedCall(self.host.serving, self.host.turn_of(self.request))
+        self._served = ServedCall(self.host.serving, self.host.turn_of(self.request, self.text))
         streams = self.host.streaming if self.host.streaming is not None else streams_tokens(run.handlers)
         self._served.begin(heard=streams)
+
+    async def abegin(self, run: AsyncParentRunManager) -> None:
+        """`begin`, off the event loop."""
+        if self.host.query is not None:
+            await decide(lambda: self.text)  # the user's own code
+        text = "" if self.request.settings.model else self.text
+        await decide_on(text, self.host.policy, self.begin, run)
 
     def judge(self) -> None:
         """Judge the answer that came last: it stands, or another model is asked."""

@@ -17,7 +17,6 @@ from langchain_core.callbacks import (
 )
 from langchain_core.messages import AIMessageChunk
 
-from cascade_components.deciding import decide
 from cascade_components.serving.loop import adrive, drive
 from langchain_cascade.call import Call
 
@@ -52,7 +51,7 @@ async def arun(call: Call) -> AsyncGenerator[AIMessageChunk]:
         if call.cache is not None:
             call.recall(await call.cache.alookup(*call.cache_key))
         if not call.recalled:
-            await decide(call.begin, held_by)
+            await call.abegin(held_by)
             async with aclosing(adrive(call)) as chunks:
                 async for chunk in chunks:
                     yield chunk

@@ -6,9 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal, Self, cast
 
-from llama_index.core.base.llms.types import (
-    LLMMetadata,
-)
+from llama_index.core.base.llms.types import ChatMessage, LLMMetadata
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM
@@ -19,12 +17,10 @@ from cascade_components.availability import Capabilities, Needs, able_models
 from cascade_components.serving.health import Health
 from cascade_components.serving.resilience import Resilience
 from cascade_components.serving.servable import Price, ServablePolicy, check_names, check_priced, token_prices
-from cascade_components.serving.settings import CallSettings
 from cascade_components.serving.setup import Release, Serving
 from cascade_components.serving.turn import Turn
 from cascade_components.spending import SpendLimit
 from cascade_components.stickiness import Sticky
-from llama_index.llms.cascade.call import Request
 from llama_index.llms.cascade.conversation import (
     QueryExtractor,
     incumbent,
@@ -34,6 +30,7 @@ from llama_index.llms.cascade.conversation import (
     tokens_about,
     whole_text,
 )
+from llama_index.llms.cascade.request import Request
 from llama_index.llms.cascade.serialization import models_from_dict, models_to_dict
 
 _TOOLS = "_cascade_tools"
@@ -197,32 +194,39 @@ class CascadeBase(FunctionCallingLLM):
 
     # — a call as the cascade sees it —
 
-    def turn_of(self, request: Request, settings: CallSettings, thread: Any, *, live: bool) -> Turn:
+    def routed_text(self, messages: list[ChatMessage]) -> str:
+        """The text of a conversation that is routed."""
+        return (self.query or last_user_text)(messages)
+
+    def turn_of(self, request: Request, text: str) -> Turn:
         """A call as the cascade sees it.
+
+        Args:
+            request: The call.
+            text: What is routed of it.
 
         Raises:
             ValueError: There is nothing to answer, or no LLM has what the call needs.
         """
         messages, tools = request.messages, request.tools
-        text = (self.query or last_user_text)(messages)
         length = tokens_about(messages)
         needs = Needs(frozenset({frozenset({"tool_calling"})}) if tools else frozenset(), length)
         pool = {name: _capabilities(model) for name, model in self.models.items()}
         return Turn(
             text=text,
             whole="" if text.strip() else whole_text(messages),
-            settings=settings,
-            able=frozenset(self.models) if settings.model else able_models(needs, pool),
+            settings=request.settings,
+            able=frozenset(self.models) if request.settings.model else able_models(needs, pool),
             last=incumbent(messages, self.policy.models) if self.sticky else None,
             roles=roles_without_user(messages),
-            thread=None if thread is None else str(thread),
+            thread=request.thread,
             prompt_tokens=length,
             max_tokens=request.kwargs.get("max_tokens"),
             tools=tools.schemas if tools else None,
             must_call=tools is not None and tools.forced,
             made_calls=seen_calls(messages, self.models, self.policy.models[-1]),
             shaped=tools is not None,
-            live=live,
+            live=request.live,
         )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -12,15 +12,14 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import LLM
-from llama_index.core.tools import BaseTool
 
+from cascade_components.deciding import decide, decide_on
 from cascade_components.serving.account import Usage
 from cascade_components.serving.call import ServedCall
 from cascade_components.serving.lanes import Lanes
-from cascade_components.serving.setup import Serving
-from cascade_components.serving.turn import Turn
+from llama_index.llms.cascade.base import CascadeBase
 from llama_index.llms.cascade.events import CascadeEndEvent
+from llama_index.llms.cascade.request import Request
 from llama_index.llms.cascade.responses import (
     CascadeMessage,
     answer_of,
@@ -33,52 +32,12 @@ from llama_index.llms.cascade.responses import (
 _dispatcher = get_dispatcher(__name__)
 
 
-@dataclass(frozen=True)
-class RawTools:
-    """Tools as the caller gave them, until a wrapped LLM formats them."""
-
-    tools: tuple[BaseTool, ...]
-    required: bool = False
-    parallel: bool = False
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """What else the wrapped LLMs' own `chat_with_tools` know, such as `tool_choice`."""
-
-    @property
-    def structured(self) -> bool:
-        """Whether LlamaIndex makes an object of the call: its programs give a `tool_choice`, None by default."""
-        return self.kwargs.get("tool_choice", "") is None
-
-    @property
-    def forced(self) -> bool:
-        """Whether the LLM has to call a tool."""
-        return self.required or self.structured or self.kwargs.get("tool_choice", "auto") not in ("auto", "none")
-
-    @property
-    def schemas(self) -> dict[str, dict[str, Any]]:
-        """JSON schema of each tool's arguments."""
-        return {str(tool.metadata.name): tool.metadata.get_parameters_dict() for tool in self.tools}
-
-
-@dataclass(frozen=True)
-class Request:
-    """One call's wishes."""
-
-    messages: list[ChatMessage]
-    kwargs: Mapping[str, Any]
-    """Call arguments, handed to each wrapped LLM."""
-    tools: RawTools | None = None
-
-
 class Call:
     """The state of one call; it lives no longer than the call."""
 
-    def __init__(
-        self, serving: Serving, models: Mapping[str, LLM], request: Request, turn_of: Callable[[], Turn]
-    ) -> None:
-        self._serving = serving
-        self._models = models
+    def __init__(self, host: CascadeBase, request: Request) -> None:
+        self._host = host
         self._request = request
-        self._turn_of = turn_of
         self._span = active_span_id.get()
         self._waiting: list[ChatResponse] = []
         self._last: ChatResponse | None = None
@@ -96,10 +55,22 @@ class Call:
         finally:
             active_span_id.reset(token)
 
+    @cached_property
+    def text(self) -> str:
+        """What is routed."""
+        return self._host.routed_text(self._request.messages)
+
     def begin(self) -> None:
         """Choose the first LLM."""
-        self.served = ServedCall(self._serving, self._turn_of())
+        self.served = ServedCall(self._host.serving, self._host.turn_of(self._request, self.text))
         self.served.begin()
+
+    async def abegin(self) -> None:
+        """`begin`, off the event loop."""
+        if self._host.query is not None:
+            await decide(lambda: self.text)  # the user's own code
+        text = "" if self._request.settings.model else self.text
+        await decide_on(text, self._host.policy, self.begin)
 
     def abandon(self) -> None:
         """The caller gave the call up."""
@@ -111,7 +82,7 @@ class Call:
     @property
     def lanes(self) -> Lanes:
         """Threads for calls that may be given up."""
-        return self._serving.health.lanes
+        return self._host.health.lanes
 
     def wait_turn(self) -> None:
         """LlamaIndex's rate limiters are the LLMs' own."""
@@ -167,7 +138,7 @@ class Call:
             model: Its name in the pool.
             way: `chat`, `achat`, `stream_chat` or `astream_chat`.
         """
-        llm = self._models[model]
+        llm = self._host.models[model]
         tools, messages, kwargs = self._request.tools, list(self._request.messages), dict(self._request.kwargs)
         if tools is None:
             return lambda: getattr(llm, way)(messages, **kwargs)
@@ -207,7 +178,7 @@ class Call:
     def consider_release(self) -> None:
         """Release a held answer if what has come of it is good enough."""
         model, so_far = self.served.trace.model, cast("ChatResponse", self._last)
-        self.served.consider_release(answer_of(so_far, model, self._models[model]))
+        self.served.consider_release(answer_of(so_far, model, self._host.models[model]))
 
     def ready(self) -> list[ChatResponse]:
         """The parts of a stream that the caller gets now: none before there is something to see."""
@@ -240,7 +211,7 @@ class Call:
     def judge(self) -> None:
         """Judge the answer that came last: it stands, or another LLM is asked."""
         last = self.served.passes[-1]
-        answer = answer_of(last.answer, last.model, self._models[last.model])
+        answer = answer_of(last.answer, last.model, self._host.models[last.model])
         tokens = self._usage.output_tokens if self._usage else None
         self.served.judge(replace(answer, output_tokens=tokens, finish_reason=self._finish))
 
@@ -307,9 +278,3 @@ def _shows(response: ChatResponse) -> bool:
     message = response.message
     calls = message.additional_kwargs.get("tool_calls") or any(isinstance(one, ToolCallBlock) for one in message.blocks)
     return bool(response.delta or message.content or calls)
-
-
-def conversation(user_msg: str | ChatMessage | None, history: Sequence[ChatMessage] | None) -> list[ChatMessage]:
-    """The messages that LlamaIndex hands over in two parts."""
-    asked = [] if user_msg is None else [ChatMessage(user_msg) if isinstance(user_msg, str) else user_msg]
-    return [*(history or ()), *asked]

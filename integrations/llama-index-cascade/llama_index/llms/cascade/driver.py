@@ -7,7 +7,6 @@ from contextlib import aclosing
 
 from llama_index.core.base.llms.types import ChatResponse
 
-from cascade_components.deciding import decide
 from cascade_components.serving.loop import adrive, drive
 from llama_index.llms.cascade.call import Call
 
@@ -27,7 +26,7 @@ def run(call: Call) -> Generator[ChatResponse]:
 async def arun(call: Call) -> AsyncGenerator[ChatResponse]:
     """`run`, async."""
     try:
-        await decide(call.begin)
+        await call.abegin()
         async with aclosing(adrive(call)) as parts:
             async for part in parts:
                 yield part

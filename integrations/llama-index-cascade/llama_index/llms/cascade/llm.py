@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
 from llama_index.core.base.llms.generic_utils import (
@@ -28,8 +27,9 @@ from llama_index.core.tools import BaseTool
 
 from cascade_components.serving.settings import CallSettings
 from llama_index.llms.cascade.base import CascadeBase
-from llama_index.llms.cascade.call import Call, RawTools, Request, conversation
+from llama_index.llms.cascade.call import Call
 from llama_index.llms.cascade.driver import arun, run
+from llama_index.llms.cascade.request import RawTools, Request, conversation
 
 _TOOLS = "_cascade_tools"
 
@@ -78,10 +78,15 @@ class CascadeLLM(CascadeBase):
         thread = given.get("thread") if isinstance(given, Mapping) else None
         others = {key: given[key] for key in given if key != "thread"} if isinstance(given, Mapping) else given
         settings = CallSettings.read(others, "Beside thread, cascade=")
-        request = Request(list(messages), kwargs, kwargs.pop(_TOOLS, None))
-
-        turn_of = partial(self.turn_of, request, settings, thread, live=live)
-        return Call(self.serving, self.models, request, turn_of)
+        request = Request(
+            messages=list(messages),
+            settings=settings,
+            tools=kwargs.pop(_TOOLS, None),
+            kwargs=kwargs,
+            thread=None if thread is None else str(thread),
+            live=live,
+        )
+        return Call(self, request)
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Ask the cascade; the class says what the response carries."""
