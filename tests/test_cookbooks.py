@@ -12,7 +12,7 @@ import pytest
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
-from tests.langchain_cascade.openai_server import Reply, serving
+from tests.openai_server import Reply
 
 COOKBOOKS = Path(__file__).parents[1] / "cookbooks"
 NOTEBOOKS = sorted(path.name for path in COOKBOOKS.glob("*.ipynb"))
@@ -89,7 +89,7 @@ def test_what_is_stored_is_small_and_clean(name):
 
 @pytest.mark.local
 @pytest.mark.enable_socket
-def test_an_agent_over_mcp(as_a_user, monkeypatch, capfd):
+def test_an_agent_over_mcp(server, as_a_user, monkeypatch, capfd):
     def reply(body):
         last = body["messages"][-1]
         if last["role"] == "tool":
@@ -97,13 +97,12 @@ def test_an_agent_over_mcp(as_a_user, monkeypatch, capfd):
         return Reply(calls=(("ask", {"question": "What is the plural of berry?"}),))
 
     names: dict = {"__name__": "cookbook"}
-    with serving() as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
-        server.replies = {"gpt-4o-mini": reply}
-        text = (COOKBOOKS / "agent_over_mcp.md").read_text(encoding="utf-8")
-        for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL), 1):
-            exec(compile(block, f"agent_over_mcp.md, block {number}", "exec"), names)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    server.replies = {"gpt-4o-mini": reply}
+    text = (COOKBOOKS / "agent_over_mcp.md").read_text(encoding="utf-8")
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL), 1):
+        exec(compile(block, f"agent_over_mcp.md, block {number}", "exec"), names)
     shown = capfd.readouterr().out
     assert "plan: smollm2-135m" in shown
     assert "berries" in names["messages"][-1].text

@@ -14,7 +14,7 @@ import pytest
 
 import cascade_components as cc
 from tests.cascade_components.tiny_encoder import make_sentence_transformer
-from tests.langchain_cascade.openai_server import Reply, serving
+from tests.openai_server import Reply
 from tests.toy import make_rows
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +57,7 @@ def policy(tmp_path_factory):
 
 @pytest.mark.enable_socket
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.relative_to(DOCS).as_posix())
-def test_what_a_page_shows_runs(page, policy, tmp_path, monkeypatch, capsys):
+def test_what_a_page_shows_runs(page, policy, server, tmp_path, monkeypatch, capsys):
     name = page.relative_to(DOCS).as_posix()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CASCADE_CACHE", str(tmp_path / "cache.sqlite"))
@@ -65,14 +65,13 @@ def test_what_a_page_shows_runs(page, policy, tmp_path, monkeypatch, capsys):
     with gzip.open("outcomes.jsonl.gz", "wt") as file:
         judged = name == "concepts/quality.md"  # elsewhere answers would only be embedded
         file.writelines(json.dumps(row) + "\n" for row in rows(150, answers=judged))
-    with serving() as server:
-        for variable in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "LITELLM_PROXY"):
-            monkeypatch.setenv(variable, server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
-        server.replies = {"gpt-4o-mini": Reply("56"), "gpt-4o": Reply("56")}
-        names = {"__name__": "page"}
-        for number, block in enumerate(blocks(page.read_text(encoding="utf-8"))):
-            exec(compile(block, f"{name}, block {number + 1}", "exec"), names)
+    for variable in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "LITELLM_PROXY"):
+        monkeypatch.setenv(variable, server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    server.replies = {"gpt-4o-mini": Reply("56"), "gpt-4o": Reply("56")}
+    names = {"__name__": "page"}
+    for number, block in enumerate(blocks(page.read_text(encoding="utf-8"))):
+        exec(compile(block, f"{name}, block {number + 1}", "exec"), names)
     shown = capsys.readouterr().out
     for text in SHOWN[name]:
         assert text in shown

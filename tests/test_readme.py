@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import cascade_components as cc
-from tests.langchain_cascade.openai_server import Reply, serving
+from tests.openai_server import Reply
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_the_snippet_runs(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.enable_socket
-def test_the_snippet_of_llama_index_runs(tmp_path, monkeypatch, capsys):
+def test_the_snippet_of_llama_index_runs(server, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = [
         {
@@ -46,12 +46,11 @@ def test_the_snippet_of_llama_index_runs(tmp_path, monkeypatch, capsys):
         for name, cost in {"small": 0.001, "large": 0.01}.items()
     ]
     cc.fit(rows, clusters=1, quality=None, cache=None).save("policy/")
-    with serving() as server:
-        monkeypatch.setenv("OPENAI_API_BASE", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "none")
-        server.replies = {"gpt-4o-mini": Reply("cold")}
-        _, snippet = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-        exec(compile(snippet, "README.md", "exec"), {})
+    monkeypatch.setenv("OPENAI_API_BASE", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    server.replies = {"gpt-4o-mini": Reply("cold")}
+    _, snippet = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(snippet, "README.md", "exec"), {})
     assert capsys.readouterr().out == "cold ['small']\n"
 
 

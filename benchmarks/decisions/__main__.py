@@ -9,10 +9,13 @@ called: recorded outcomes are replayed. `docs/decisions.md` says what the figure
 """
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))  # what the benchmarks share
 
 import numpy as np
 import plots

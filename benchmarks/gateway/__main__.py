@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))  # what the benchmarks share
+
 from load import Load, ask, question
 from servers import LITELLM, Server, servers
 

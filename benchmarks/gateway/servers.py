@@ -1,7 +1,6 @@
 """The processes: two backends, LiteLLM's proxy in an environment of its own, and our gateway, all on loopback."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,12 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from environments import interpreter
 from load import KEY, Target
-from platformdirs import user_cache_path
 
 LITELLM = "litellm[proxy]==1.108.7"
-HOME = user_cache_path("cascade-components") / "gateway-environments"
-INSTALL_SECONDS, START_SECONDS = 900, 300
+START_SECONDS = 300
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -71,7 +69,8 @@ def _litellm(folder: Path, ports: list[int]) -> Iterator[Server]:
     config.write_text("\n".join(["model_list:", *entries, "litellm_settings: {num_retries: 0}"]), encoding="utf-8")
     # As LiteLLM's own advice for production has it.
     extra = {"LITELLM_MASTER_KEY": KEY, "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
-    command = [str(_environment() / "bin" / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port"]
+    program = interpreter("litellm-proxy", LITELLM).with_name("litellm")
+    command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port"]
     port = _free_port()
     with _process([*command, str(port)], extra) as process:
         _wait(process, f"http://127.0.0.1:{port}/health/liveliness")
@@ -123,18 +122,3 @@ def _wait(process: subprocess.Popen[str], url: str) -> None:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
-
-
-def _environment() -> Path:
-    """LiteLLM's virtual environment, made when it is first asked for: its pins clash with ours."""
-    home = HOME / LITELLM
-    stamp = home / "installed.txt"
-    wanted = f"{sys.version}\n{LITELLM}"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return home
-    shutil.rmtree(home, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, timeout=INSTALL_SECONDS)
-    install = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--quiet", LITELLM]
-    subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_SECONDS)
-    stamp.write_text(wanted, encoding="utf-8")
-    return home

@@ -12,13 +12,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from candidates import CANDIDATES
-from environments import NotRunError, interpreter
-from platformdirs import user_cache_path
-from results import Result, markdown, read, row
+sys.path.append(str(Path(__file__).parents[1]))  # what the benchmarks share
+
+from candidates import CANDIDATES, Candidate
+from environments import HOME, NotInstalledError, interpreter
+from results import NotRunError, Result, markdown, read, row
 from tqdm import tqdm
 
 SUITE = Path(__file__).parent / "suite"
+SUITE_REQUIREMENTS = ("langchain-core", "langchain-tests", "pytest-socket", "pytest-timeout")
 RUN_SECONDS = 300
 
 NOTES = """
@@ -38,9 +40,9 @@ def main() -> None:
     for candidate, title, fixture in (bar := tqdm(runs, disable=None, leave=False)):
         bar.set_description(f"{candidate.name}: {title or 'alone'}")
         try:
-            result: Result | NotRunError = _measure(interpreter(candidate, arguments.environments), fixture)
-        except NotRunError as reason:
-            result = reason
+            result: Result | str = _measure(_interpreter(candidate, arguments.environments), fixture)
+        except (NotInstalledError, NotRunError) as reason:
+            result = str(reason)
         if isinstance(result, Result):
             versions.update(f"{name} {version}" for name, version in result.versions.items())
         rows.append(row(candidate.title, title, result))
@@ -54,12 +56,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--environments",
         type=Path,
-        default=user_cache_path("cascade-components") / "standard-tests",
+        default=HOME / "standard-tests",
         help="where the peers' environments are kept (%(default)s)",
     )
     names = [candidate.name for candidate in CANDIDATES]
     parser.add_argument("--only", action="append", choices=names, help="a candidate; may be given again")
     return parser.parse_args()
+
+
+def _interpreter(candidate: Candidate, home: Path) -> Path:
+    if not candidate.requirements:
+        return Path(sys.executable)
+    return interpreter(candidate.name, *candidate.requirements, *SUITE_REQUIREMENTS, constrained=True, home=home)
 
 
 def _measure(python: Path, fixture: str) -> Result:

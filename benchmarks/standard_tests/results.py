@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from environments import NotRunError
-
 SUITES = {"unit": "TestUnit", "integration": "TestIntegration"}
 HEADINGS = ("chat model", "in the calls", *(f"{suite}: passed / failed / skipped" for suite in SUITES), "failing tests")
 OUTCOMES = {"failure": "failed", "error": "failed", "skipped": "skipped"}
+
+
+class NotRunError(Exception):
+    """A candidate could not be measured; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ def _last_error(test: ET.Element) -> str:
     return lines[-1].removeprefix("E ").strip() if lines else "the tests were not collected"
 
 
-def row(title: str, fixture: str, result: Result | NotRunError) -> tuple[str, ...]:
-    """One row, under `HEADINGS`."""
-    if isinstance(result, NotRunError):
+def row(title: str, fixture: str, result: Result | str) -> tuple[str, ...]:
+    """One row, under `HEADINGS`; a text says why there is no result."""
+    if isinstance(result, str):
         return title, fixture, "", "", f"not run: {result}".replace("|", "\\|")
     numbers = (
         " / ".join(str(counts[outcome]) for outcome in ("passed", "failed", "skipped"))

@@ -17,7 +17,7 @@ import cascade_components as cc
 from cascade_cli.capture import CaptureOptions, run_capture
 from cascade_cli.capture_questions import read_questions
 from cascade_cli.main import run
-from tests.langchain_cascade.openai_server import Reply, serving
+from tests.openai_server import Reply
 
 pytestmark = pytest.mark.enable_socket
 
@@ -25,18 +25,11 @@ KEY = "sk-very-secret-key"
 NUMBER = re.compile(r"\d+")
 
 
-@pytest.fixture(scope="module")
-def running():
-    with serving() as found:
-        yield found
-
-
 @pytest.fixture
-def server(running, monkeypatch):
-    running.forget()
+def server(server, monkeypatch):
     monkeypatch.setenv("CAPTURE_KEY", KEY)
-    running.replies |= {"small": Reply("I say 3."), "large": lambda body: Reply(f"So {asked(body)} it is.")}
-    return running
+    server.replies |= {"small": Reply("I say 3."), "large": lambda body: Reply(f"So {asked(body)} it is.")}
+    return server
 
 
 def asked(body):

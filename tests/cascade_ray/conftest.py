@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from tests.cascade_cli.test_capture import KEY
-from tests.langchain_cascade.openai_server import serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,15 +110,3 @@ def _until(value, process, seconds=240):
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.1)
-
-
-@pytest.fixture(scope="session")
-def running():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(running):
-    running.forget()
-    return running

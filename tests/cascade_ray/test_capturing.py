@@ -11,7 +11,7 @@ import pytest
 import cascade_components as cc
 from cascade_cli.capture import run_capture
 from tests.cascade_cli.test_capture import KEY, asked, options, write
-from tests.langchain_cascade.openai_server import Reply
+from tests.openai_server import Reply
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -15,7 +15,7 @@ from cascade_ray.parts import Parts
 from cascade_ray.purse import Purse, SharedBudget
 from langchain_cascade.captures.budget import CapReachedError
 from tests.cascade_cli.test_capture import KEY, asked, options, write
-from tests.langchain_cascade.openai_server import Reply
+from tests.openai_server import Reply
 
 pytestmark = pytest.mark.enable_socket
 

@@ -7,7 +7,7 @@ import pytest
 
 import cascade_components as cc
 from tests.cascade_components.tiny_encoder import make_sentence_transformer
-from tests.langchain_cascade.openai_server import Reply
+from tests.openai_server import Reply
 from tests.toy import make_rows
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.ray, pytest.mark.timeout(600)]

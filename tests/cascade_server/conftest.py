@@ -14,7 +14,6 @@ import pytest
 import cascade_components as cc
 from cascade_server import GatewaySettings, create_app
 from tests.cascade_components.tiny_encoder import make_sentence_transformer
-from tests.langchain_cascade.openai_server import serving
 from tests.toy import make_rows, toy_encoder
 
 COMMAND = [sys.executable, "-c", "from cascade_cli.main import run; run()", "serve"]
@@ -43,19 +42,6 @@ async def auntil(check, seconds=60):
 
 
 @pytest.fixture(scope="session")
-def backend():
-    """Where the wrapped models are."""
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def openai_server(backend):
-    backend.forget()
-    return backend
-
-
-@pytest.fixture(scope="session")
 def fitted():
     """Starts with small, which is gated, for sums and code, and with medium for poems."""
     return cc.fit(make_rows(), encoder=toy_encoder, clusters=3, retention=0.97)
@@ -68,8 +54,8 @@ def ungated():
 
 
 @pytest.fixture
-def pool(openai_server):
-    return {name: openai_server.client(f"gpt-{name}") for name in NAMES}
+def pool(server):
+    return {name: server.client(f"gpt-{name}") for name in NAMES}
 
 
 @asynccontextmanager
@@ -104,8 +90,13 @@ def fit_to(encoder):
 
 
 @pytest.fixture(scope="session")
-def environment(backend):
-    return {**os.environ, "OPENAI_BASE_URL": backend.url, "OPENAI_API_KEY": "sk-secret", "HOUSE_KEYS": "sk-house"}
+def environment(running_server):
+    return {
+        **os.environ,
+        "OPENAI_BASE_URL": running_server.url,
+        "OPENAI_API_KEY": "sk-secret",
+        "HOUSE_KEYS": "sk-house",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 
 from cascade_server import GatewaySettings, create_app
 from tests.cascade_server.conftest import NAMES, asking, body
-from tests.langchain_cascade.openai_server import Reply
+from tests.openai_server import Reply
 
 pytestmark = pytest.mark.enable_socket
 
@@ -54,8 +54,8 @@ async def test_an_answer_and_how_it_came_about(client):
     assert float(response.headers["x-cascade-cost-usd"]) == pytest.approx(told["cost_usd"], abs=1e-9)
 
 
-async def test_a_draft_reaches_nobody_and_both_passes_are_paid_for(client, openai_server):
-    openai_server.replies["gpt-small"] = Reply("perhaps the draft")
+async def test_a_draft_reaches_nobody_and_both_passes_are_paid_for(client, server):
+    server.replies["gpt-small"] = Reply("perhaps the draft")
     for stream in (False, True):
         wanted = body("code question", stream=stream, stream_options={"include_usage": True} if stream else None)
         response = await client.post(PATH, json=wanted)
@@ -66,8 +66,8 @@ async def test_a_draft_reaches_nobody_and_both_passes_are_paid_for(client, opena
         assert [one["model"] for one in usage["cascade"]["passes"]] == ["small", "medium"]
 
 
-async def test_tokens_stream_as_they_come_where_nothing_is_judged(ungated, pool, openai_server):
-    openai_server.replies.update({f"gpt-{name}": Reply("one two three") for name in NAMES})
+async def test_tokens_stream_as_they_come_where_nothing_is_judged(ungated, pool, server):
+    server.replies.update({f"gpt-{name}": Reply("one two three") for name in NAMES})
     async with asking(create_app(ungated, pool)) as client:
         response = await client.post(PATH, json=body(stream=True))
     first, *rest, last = choices(response)
@@ -78,11 +78,11 @@ async def test_tokens_stream_as_they_come_where_nothing_is_judged(ungated, pool,
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_the_client_asks_for_reaches_the_model(client, openai_server, stream):
+async def test_what_the_client_asks_for_reaches_the_model(client, server, stream):
     wanted = {"temperature": 0.5, "top_p": 0.9, "seed": 7, "stop": "END", "user": "u1", "max_tokens": 9, "n": 1}
     response = await client.post(PATH, json=body(**wanted, stream=stream, presence_penalty=1, logprobs=False))
     assert response.status_code == 200
-    (sent,) = openai_server.bodies
+    (sent,) = server.bodies
     assert {name: sent[name] for name in ("temperature", "top_p", "seed", "user", "presence_penalty")} == {
         "temperature": 0.5,
         "top_p": 0.9,
@@ -96,11 +96,11 @@ async def test_what_the_client_asks_for_reaches_the_model(client, openai_server,
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_tool_call_and_its_result(client, openai_server, stream):
-    openai_server.replies["gpt-small"] = Reply(calls=(("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"})))
+async def test_a_tool_call_and_its_result(client, server, stream):
+    server.replies["gpt-small"] = Reply(calls=(("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"})))
     given = {"tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": True, "stream": stream}
     response = await client.post(PATH, json=body(**given))
-    sent = openai_server.bodies[-1]
+    sent = server.bodies[-1]
     assert (sent["tools"], sent["tool_choice"], sent["parallel_tool_calls"]) == ([WEATHER], "required", True)
     found = choices(response) if stream else response.json()["choices"]
     assert found[-1]["finish_reason"] == "tool_calls"
@@ -109,7 +109,7 @@ async def test_a_tool_call_and_its_result(client, openai_server, stream):
     assert [call["function"]["name"] for call in calls] == ["weather", "weather"]
     if stream:
         assert [call["index"] for call in calls] == [0, 1]
-    openai_server.replies["gpt-small"] = Reply("sure, rain")
+    server.replies["gpt-small"] = Reply("sure, rain")
     history = [
         *body()["messages"],
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
@@ -117,31 +117,31 @@ async def test_a_tool_call_and_its_result(client, openai_server, stream):
     ]
     response = await client.post(PATH, json=body(messages=history, tools=[WEATHER], tool_choice=None))
     assert response.json()["choices"][0]["message"]["content"] == "sure, rain"
-    assert [message["role"] for message in openai_server.bodies[-1]["messages"]] == ["user", "assistant", "tool"]
-    assert openai_server.bodies[-1]["messages"][1]["tool_calls"] == [CALL]
+    assert [message["role"] for message in server.bodies[-1]["messages"]] == ["user", "assistant", "tool"]
+    assert server.bodies[-1]["messages"][1]["tool_calls"] == [CALL]
 
 
-async def test_a_named_tool(client, openai_server):
-    openai_server.replies["gpt-small"] = Reply(calls=(("weather", {"city": "Oslo"}),), finish="stop")
+async def test_a_named_tool(client, server):
+    server.replies["gpt-small"] = Reply(calls=(("weather", {"city": "Oslo"}),), finish="stop")
     choice = {"type": "function", "function": {"name": "weather"}}
     response = await client.post(PATH, json=body(tools=[WEATHER], tool_choice=choice))
-    assert openai_server.bodies[-1]["tool_choice"] == choice
+    assert server.bodies[-1]["tool_choice"] == choice
     assert response.json()["choices"][0]["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("tools", [None, [WEATHER]])
-async def test_an_answer_that_lacks_its_format_is_weak(client, openai_server, stream, tools):
-    openai_server.replies.update({"gpt-small": Reply("no JSON"), "gpt-medium": Reply('{"mm":3}')})
-    openai_server.replies["gpt-large"] = Reply('{"mm":4}')
+async def test_an_answer_that_lacks_its_format_is_weak(client, server, stream, tools):
+    server.replies.update({"gpt-small": Reply("no JSON"), "gpt-medium": Reply('{"mm":3}')})
+    server.replies["gpt-large"] = Reply('{"mm":4}')
     response = await client.post(PATH, json=body(response_format=RAIN, stream=stream, tools=tools))
-    assert openai_server.bodies[0]["response_format"] == RAIN
+    assert server.bodies[0]["response_format"] == RAIN
     assert response.headers["x-cascade-escalated"] == "true"
     assert "no JSON" not in response.text
     assert r"{\"mm\":" in response.text
 
 
-async def test_images_pass(client, openai_server):
+async def test_images_pass(client, server):
     parts = [
         {"type": "text", "text": "sums"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
@@ -149,7 +149,7 @@ async def test_images_pass(client, openai_server):
     for content in (parts, parts[1:]):
         response = await client.post(PATH, json=body(messages=[{"role": "user", "content": content}]))
         assert response.status_code == 200
-        assert openai_server.bodies[-1]["messages"][0]["content"] == content
+        assert server.bodies[-1]["messages"][0]["content"] == content
 
 
 @pytest.mark.parametrize("messages", [[{"role": "user", "content": ""}], [{"role": "system", "content": "sums"}]])
@@ -157,9 +157,9 @@ async def test_a_conversation_without_a_question_is_answered(client, messages):
     assert (await client.post(PATH, json=body(messages=messages))).status_code == 200
 
 
-async def test_the_length_is_a_reason_to_stop(client, openai_server):
-    openai_server.replies["gpt-small"] = Reply("sure and so on", finish="length")
-    openai_server.replies["gpt-large"] = openai_server.replies["gpt-medium"] = Reply("sure", finish="length")
+async def test_the_length_is_a_reason_to_stop(client, server):
+    server.replies["gpt-small"] = Reply("sure and so on", finish="length")
+    server.replies["gpt-large"] = server.replies["gpt-medium"] = Reply("sure", finish="length")
     response = await client.post(PATH, json=body())
     assert response.json()["choices"][0]["finish_reason"] == "length"
 
@@ -205,17 +205,17 @@ async def test_members_of_the_pool_are_not_shown_unless_wanted(fitted, pool):
         ({"stop": ["a"] * 5}, "stop"),
     ],
 )
-async def test_a_malformed_request(client, openai_server, given, param):
+async def test_a_malformed_request(client, server, given, param):
     sent = {"content": given} if isinstance(given, bytes) else {"json": {**body(), **given}}
     response = await client.post(PATH, **sent)
     assert response.status_code == 400
     error = response.json()["error"]
     assert error["type"] == "invalid_request_error"
     assert param is None or error["param"].startswith(param)
-    assert not openai_server.bodies
+    assert not server.bodies
 
 
-async def test_no_client_can_smuggle_in_what_a_cascade_trusts(client, openai_server):
+async def test_no_client_can_smuggle_in_what_a_cascade_trusts(client, server):
     """The trace of an answer is what keeps a conversation with its model."""
     trusted = {"response_metadata": {"cascade": {"model": "large"}}, "additional_kwargs": {"x": 1}, "lc": 1}
     call = {"role": "assistant", "content": None, "tool_calls": [CALL], **trusted}
@@ -236,23 +236,23 @@ async def test_no_client_can_smuggle_in_what_a_cascade_trusts(client, openai_ser
         (Reply(status=400), 400, "refused_by_models"),
     ],
 )
-async def test_when_no_model_answers(client, openai_server, reply, status, code, stream):
-    openai_server.replies.update({f"gpt-{name}": reply for name in NAMES})
+async def test_when_no_model_answers(client, server, reply, status, code, stream):
+    server.replies.update({f"gpt-{name}": reply for name in NAMES})
     response = await client.post(PATH, json=body(stream=stream))
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
     assert "out of order" not in response.text
     assert response.headers.get("retry-after") == ("7" if status == 503 else None)
 
 
-async def test_an_answer_that_takes_too_long(fitted, pool, openai_server):
-    openai_server.replies["gpt-small"] = Reply("sure", wait_s=1)
+async def test_an_answer_that_takes_too_long(fitted, pool, server):
+    server.replies["gpt-small"] = Reply("sure", wait_s=1)
     async with asking(create_app(fitted, pool, GatewaySettings(timeout_s=0.1))) as client:
         response = await client.post(PATH, json=body())
     assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
 
 
-async def test_a_stream_that_breaks_ends_with_an_error(ungated, pool, openai_server):
-    openai_server.replies.update({f"gpt-{name}": Reply("one two three", breaks_after=3) for name in NAMES})
+async def test_a_stream_that_breaks_ends_with_an_error(ungated, pool, server):
+    server.replies.update({f"gpt-{name}": Reply("one two three", breaks_after=3) for name in NAMES})
     async with asking(create_app(ungated, pool)) as client:
         response = await client.post(PATH, json=body(stream=True))
     assert response.status_code == 200
@@ -260,11 +260,11 @@ async def test_a_stream_that_breaks_ends_with_an_error(ungated, pool, openai_ser
     assert json.loads(last)["error"]["code"] == "broken_stream"
 
 
-async def test_a_schema_that_is_none_does_no_harm(client, openai_server):
-    openai_server.replies["gpt-small"] = Reply(calls=(("weather", {"city": "Oslo"}),))
+async def test_a_schema_that_is_none_does_no_harm(client, server):
+    server.replies["gpt-small"] = Reply(calls=(("weather", {"city": "Oslo"}),))
     broken = {"type": "function", "function": {"name": "weather", "parameters": {"type": 5, "required": "city"}}}
     assert (await client.post(PATH, json=body(tools=[broken]))).status_code == 200
-    openai_server.replies["gpt-small"] = Reply('{"mm":3}')
+    server.replies["gpt-small"] = Reply('{"mm":3}')
     broken = {"type": "json_schema", "json_schema": {"name": "rain", "schema": {"type": 5}}}
     assert (await client.post(PATH, json=body(response_format=broken))).status_code == 200
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 import cascade_components as cc
 from tests.cascade_server.conftest import COMMAND, NAMES, POOL, auntil, body, until
 from tests.cascade_server.test_chat import CALL, WEATHER
-from tests.langchain_cascade.openai_server import Reply
+from tests.openai_server import Reply
 
 pytestmark = pytest.mark.enable_socket
 
@@ -33,10 +33,10 @@ def folder(fit_to, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def url(run_gateway, folder, backend, tmp_path_factory):
+def url(run_gateway, folder, running_server, tmp_path_factory):
     """Of a gateway with a pool and keys in files."""
     models = [
-        f"  {name}: {{model: 'openai:gpt-{name}', base_url: '{backend.url}', price: {{input: 1, output: 2}}}}"
+        f"  {name}: {{model: 'openai:gpt-{name}', base_url: '{running_server.url}', price: {{input: 1, output: 2}}}}"
         for name in NAMES
     ]
     pool, keys = (tmp_path_factory.mktemp("files") / name for name in ("pool.yaml", "keys"))
@@ -52,7 +52,7 @@ def sdk(url):
         yield client
 
 
-def test_openais_sdk(sdk, openai_server):
+def test_openais_sdk(sdk, server):
     raw = sdk.chat.completions.with_raw_response.create(model="cascade", messages=MESSAGES)
     answer = raw.parse()
     assert answer.choices[0].message.content == "gpt-large here"
@@ -65,37 +65,37 @@ def test_openais_sdk(sdk, openai_server):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices).endswith(" here")
     assert chunks[-1].usage.cascade["cost_usd"] > 0
     assert next(iter(sdk.models.list())).id == "cascade"
-    openai_server.replies.update({f"gpt-{name}": Reply(calls=(("weather", {"city": "Oslo"}),)) for name in NAMES})
+    server.replies.update({f"gpt-{name}": Reply(calls=(("weather", {"city": "Oslo"}),)) for name in NAMES})
     called = sdk.chat.completions.create(model="cascade", messages=MESSAGES, tools=[WEATHER])
     assert called.choices[0].finish_reason == "tool_calls"
     # As agents do: the message goes back as it came.
     back = [*MESSAGES, called.choices[0].message, {"role": "tool", "tool_call_id": CALL["id"], "content": "rain"}]
-    openai_server.forget()
+    server.forget()
     assert sdk.chat.completions.create(model="cascade", messages=back, tools=[WEATHER]).choices[0].message.content
 
 
-def test_openais_sdk_parses_structures(sdk, openai_server):
+def test_openais_sdk_parses_structures(sdk, server):
     class Rain(BaseModel):
         mm: int
 
-    openai_server.replies["gpt-large"] = Reply('{"mm":3}')
+    server.replies["gpt-large"] = Reply('{"mm":3}')
     answer = sdk.chat.completions.parse(model="cascade", messages=MESSAGES, response_format=Rain)
     assert answer.choices[0].message.parsed == Rain(mm=3)
 
 
-def test_openais_sdk_knows_the_errors(url, sdk, openai_server):
+def test_openais_sdk_knows_the_errors(url, sdk, server):
     with pytest.raises(openai.NotFoundError, match="model_not_found"):
         sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
     with pytest.raises(openai.BadRequestError, match="temperature"):
         sdk.chat.completions.create(model="cascade", messages=MESSAGES, temperature=3)
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=f"{url}/v1", api_key="sk-other").models.list()
-    openai_server.replies.update({f"gpt-{name}": Reply("a b c", breaks_after=2) for name in NAMES})
+    server.replies.update({f"gpt-{name}": Reply("a b c", breaks_after=2) for name in NAMES})
     with pytest.raises(openai.APIError, match="after part of its answer"):
         list(sdk.chat.completions.create(model="cascade", messages=MESSAGES, stream=True))
 
 
-async def test_langchains_client(url, openai_server):
+async def test_langchains_client(url, server):
     model = ChatOpenAI(model="cascade", base_url=f"{url}/v1", api_key=KEY, max_retries=0, stream_usage=True)
     message = await model.ainvoke("sums question q0")
     assert message.text == "gpt-large here"
@@ -103,12 +103,12 @@ async def test_langchains_client(url, openai_server):
     chunks = [chunk async for chunk in model.astream("sums question q0")]
     assert "".join(chunk.text for chunk in chunks) == "gpt-large here"
     assert len([chunk for chunk in chunks if chunk.text]) == 2
-    openai_server.replies["gpt-large"] = Reply(calls=(("weather", {"city": "Oslo"}),))
+    server.replies["gpt-large"] = Reply(calls=(("weather", {"city": "Oslo"}),))
     called = await model.bind_tools([WEATHER], tool_choice="weather").ainvoke("sums question q0")
     assert called.tool_calls[0]["args"] == {"city": "Oslo"}
 
 
-def test_curl(url, openai_server):
+def test_curl(url, server):
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("curl is not installed")
@@ -141,7 +141,7 @@ def openai_for_node():
     return node, home
 
 
-def test_openais_javascript_sdk(url, openai_server, openai_for_node):
+def test_openais_javascript_sdk(url, server, openai_for_node):
     node, home = openai_for_node
     script = shutil.copy(JAVASCRIPT, home)
     done = subprocess.run([node, script, f"{url}/v1", KEY], capture_output=True, text=True, timeout=60)
@@ -153,8 +153,8 @@ def test_openais_javascript_sdk(url, openai_server, openai_for_node):
     assert found["refused"] == {"status": 404, "code": "model_not_found", "kind": "NotFoundError"}
 
 
-async def test_a_client_that_hangs_up_cancels_the_wrapped_call(url, openai_server):
-    openai_server.replies["gpt-large"] = Reply("late", wait_s=30)
+async def test_a_client_that_hangs_up_cancels_the_wrapped_call(url, server):
+    server.replies["gpt-large"] = Reply("late", wait_s=30)
     async with httpx.AsyncClient(base_url=url, headers=AUTHORIZED) as client:
         for stream in (False, True):
             with pytest.raises(httpx.ReadTimeout):
@@ -167,7 +167,7 @@ async def test_a_client_that_hangs_up_cancels_the_wrapped_call(url, openai_serve
         await auntil(both_are_gone, 10)
 
 
-def test_it_ends_gracefully_and_reloads_on_a_hangup(run_gateway, folder, fit_to, tmp_path, openai_server):
+def test_it_ends_gracefully_and_reloads_on_a_hangup(run_gateway, folder, fit_to, tmp_path, server):
     """One process, for each takes seconds to start."""
     served = shutil.copytree(folder, tmp_path / "policy")
     cheap = fit_to(tmp_path / "cheap", cost_weight=1000.0)
@@ -178,13 +178,13 @@ def test_it_ends_gracefully_and_reloads_on_a_hangup(run_gateway, folder, fit_to,
         cc.CascadePolicy.load(cheap).save(served)
         process.send_signal(signal.SIGHUP)
         until(lambda: _ask(client).headers["x-cascade-model"] == "small")
-        openai_server.replies["gpt-small"] = Reply("one two three", wait_s=1.5)
+        server.replies["gpt-small"] = Reply("one two three", wait_s=1.5)
         answers = []
         asking = [threading.Thread(target=lambda: answers.append(_ask(client)))]
         asking.append(threading.Thread(target=lambda: answers.append(_ask(client, stream=True))))
         for thread in asking:
             thread.start()
-        until(lambda: len(openai_server.bodies) >= 2 and openai_server.bodies[-1]["model"] == "gpt-small")
+        until(lambda: len(server.bodies) >= 2 and server.bodies[-1]["model"] == "gpt-small")
         time.sleep(0.3)
         process.terminate()
         for thread in asking:
@@ -214,7 +214,7 @@ def test_it_ends_gracefully_and_reloads_on_a_hangup(run_gateway, folder, fit_to,
         (["{folder}", "--pool", "{keyless}"], "MISSING_KEY is not set"),
     ],
 )
-def test_bad_input_is_one_line(arguments, message, folder, backend, tmp_path, monkeypatch, capfd):
+def test_bad_input_is_one_line(arguments, message, folder, running_server, tmp_path, monkeypatch, capfd):
     from cascade_cli.main import run
 
     (tmp_path / "pool.yaml").write_text("models: [")
@@ -225,7 +225,7 @@ def test_bad_input_is_one_line(arguments, message, folder, backend, tmp_path, mo
         "missing": tmp_path / "missing",
         "pool": tmp_path / "pool.yaml",
         "keyless": tmp_path / "keyless.yaml",
-        "port": backend.server_port,
+        "port": running_server.server_port,
     }
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     given = [argument.format(**places) for argument in arguments]

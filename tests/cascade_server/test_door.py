@@ -9,7 +9,7 @@ from cascade_server import GatewaySettings, create_app
 from cascade_server.door import Keys
 from cascade_server.errors import ApiError
 from tests.cascade_server.conftest import asking, body, until
-from tests.langchain_cascade.openai_server import Reply
+from tests.openai_server import Reply
 
 pytestmark = pytest.mark.enable_socket
 
@@ -66,8 +66,8 @@ async def test_a_body_that_is_too_long_is_not_read(fitted, pool):
         assert (await client.post(PATH, json=body())).status_code == 200
 
 
-async def test_more_than_the_limit_at_a_time_are_told_to_wait(fitted, pool, openai_server):
-    openai_server.replies["gpt-small"] = Reply("sure", wait_s=0.5)
+async def test_more_than_the_limit_at_a_time_are_told_to_wait(fitted, pool, server):
+    server.replies["gpt-small"] = Reply("sure", wait_s=0.5)
     async with asking(create_app(fitted, pool, GatewaySettings(max_concurrency=2, retry_after_s=3))) as client:
         found = await asyncio.gather(*(client.post(PATH, json=body(stream=stream)) for stream in (True, False, True)))
         assert sorted(response.status_code for response in found) == [200, 200, 429]
@@ -94,9 +94,9 @@ def test_settings_out_of_range(changes):
         GatewaySettings(**changes)
 
 
-async def test_a_client_that_leaves_cancels_the_wrapped_call(fitted, pool, openai_server):
+async def test_a_client_that_leaves_cancels_the_wrapped_call(fitted, pool, server):
     """Through ASGI itself, for no client of this process can leave."""
-    openai_server.replies["gpt-small"] = Reply("sure", wait_s=30)
+    server.replies["gpt-small"] = Reply("sure", wait_s=30)
     app = create_app(fitted, pool)
     for stream in (True, False):
         sent, left = [], asyncio.Event()
@@ -114,10 +114,10 @@ async def test_a_client_that_leaves_cancels_the_wrapped_call(fitted, pool, opena
 
         headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
         scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers, "query_string": b""}
-        asked = len(openai_server.bodies)
+        asked = len(server.bodies)
         async with asyncio.timeout(20):
             work = asyncio.create_task(app(scope, receive, send))
-            await asyncio.to_thread(until, lambda asked=asked: len(openai_server.bodies) > asked)
+            await asyncio.to_thread(until, lambda asked=asked: len(server.bodies) > asked)
             left.set()
             await work
         assert sent == []

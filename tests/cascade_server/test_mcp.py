@@ -22,7 +22,7 @@ import cascade_components as cc
 from cascade_server.mcp import mcp_server
 from langchain_cascade import CascadeChatModel
 from tests.langchain_cascade.doubles import ChatScripted, policy
-from tests.langchain_cascade.openai_server import Reply, serving
+from tests.openai_server import Reply
 from tests.toy import make_rows, toy_encoder
 
 pytestmark = pytest.mark.enable_socket
@@ -150,12 +150,6 @@ def test_the_policy_must_be_one_that_fit_made(models):
 
 
 @pytest.fixture(scope="module")
-def openai():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("served") / "policy"
     cc.fit(make_rows(60), clusters=2, quality=None, cost_weight=0.0).save(path)
@@ -163,13 +157,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def environment(openai):
-    return {**os.environ, "OPENAI_BASE_URL": openai.url, "OPENAI_API_KEY": "sk-secret"}
-
-
-@pytest.fixture(autouse=True)
-def forget(openai):
-    openai.forget()
+def environment(running_server):
+    return {**os.environ, "OPENAI_BASE_URL": running_server.url, "OPENAI_API_KEY": "sk-secret"}
 
 
 @pytest.fixture
@@ -197,7 +186,7 @@ async def client_of(transport):
         yield session
 
 
-async def test_over_stdio(stdio, openai, tmp_path):
+async def test_over_stdio(stdio, server, tmp_path):
     with (tmp_path / "stderr").open("w+") as stderr:
         async with client_of(stdio_client(StdioServerParameters(**stdio), stderr)) as client:
             assert [tool.name for tool in (await client.list_tools()).tools] == ["ask", "explain"]
@@ -207,7 +196,7 @@ async def test_over_stdio(stdio, openai, tmp_path):
             assert found.structuredContent["cost_usd"] == pytest.approx(7 * 5e-6 + 3 * 6e-6)
             explained = await client.call_tool("explain", {"question": "sums question"})
             assert explained.structuredContent["plan"]["start"] == "large"
-            openai.replies.update({f"gpt-{name}": Reply(status=401) for name in ("small", "medium", "large")})
+            server.replies.update({f"gpt-{name}": Reply(status=401) for name in ("small", "medium", "large")})
             failed = await client.call_tool("ask", {"question": "sums question"})
             assert failed.isError
             assert "No model of the cascade could answer (" in text_of(failed)
@@ -236,12 +225,12 @@ def test_nothing_but_the_protocol_is_on_standard_output(stdio):
     assert done.stderr.count("oh") == 2
 
 
-async def test_over_http(url, openai):
-    openai.replies["gpt-large"] = Reply("It is 4.")
+async def test_over_http(url, server):
+    server.replies["gpt-large"] = Reply("It is 4.")
     async with client_of(streamable_http_client(url)) as client:
         found = await client.call_tool("ask", {"question": "sums question", "context": "Base ten."})
         assert text_of(found) == "It is 4."
-        assert [message["role"] for message in openai.bodies[0]["messages"]] == ["user", "user"]
+        assert [message["role"] for message in server.bodies[0]["messages"]] == ["user", "user"]
         cheap = await client.call_tool("ask", {"question": "sums question", "budget": 0.002})
         assert text_of(cheap) == "gpt-small here"
         empty = await client.call_tool("ask", {"question": " "})

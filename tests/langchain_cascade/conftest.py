@@ -6,7 +6,6 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_cascade import CascadeChatModel
 
 from .doubles import policy, pool
-from .openai_server import serving
 
 
 class Runs(BaseCallbackHandler):
@@ -59,19 +58,6 @@ def make():
         return CascadeChatModel(policy=found, models=pool(**models), **changes)
 
     return make
-
-
-@pytest.fixture(scope="module")
-def running_server():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(running_server):
-    """An OpenAI-compatible server on loopback; its test needs the mark `enable_socket`."""
-    running_server.forget()
-    return running_server
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 
 from langchain_cascade import CascadeChatModel
+from tests.openai_server import Reply
 
 from .doubles import ChatScripted, policy
-from .openai_server import Reply
 from .ways import collected
 
 pytestmark = pytest.mark.enable_socket

@@ -7,9 +7,9 @@ from langchain.chat_models import init_chat_model
 from pydantic import BaseModel
 
 from langchain_cascade import CascadeChatModel
+from tests.openai_server import BOTH, clock, structured, weather
 
 from .doubles import policy
-from .openai_server import BOTH, clock, structured, weather
 from .ways import ask, calls_of, each_way, trace_of
 
 pytestmark = pytest.mark.enable_socket

@@ -8,9 +8,9 @@ import pytest
 
 import cascade_components as cc
 from langchain_cascade import CascadeChatModel
+from tests.openai_server import BOTH, Reply, clock, structured, weather
 
 from .doubles import policy
-from .openai_server import BOTH, Reply, clock, structured, weather
 from .ways import SYNC, added, ask, calls_of, collected, each_way, trace_of
 
 pytestmark = pytest.mark.enable_socket

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.v1 import BaseModel as BaseModelV1
 
 import cascade_components as cc
+from tests.openai_server import Reply, structured, weather
 
-from .openai_server import Reply, structured, weather
 from .ways import ask, calls_of, collected, trace_of
 
 pytestmark = pytest.mark.enable_socket

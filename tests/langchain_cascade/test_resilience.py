@@ -16,9 +16,9 @@ import cascade_components as cc
 from cascade_components.serving.health import Health
 from langchain_cascade import CascadeChatModel
 from langchain_cascade.wrapped import retries
+from tests.openai_server import Reply
 
 from .doubles import ChatScripted, policy, pool
-from .openai_server import Reply
 from .ways import added, ask, collected, trace_of
 
 

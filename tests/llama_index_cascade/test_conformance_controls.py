@@ -12,7 +12,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.llms.openai import OpenAI
 
 from tests.langchain_cascade.doubles import sample
-from tests.langchain_cascade.openai_server import Reply, serving
+from tests.openai_server import Reply, serving
 
 from .backends import ScriptedBackend, request_of
 from .conformance import LLMConformance

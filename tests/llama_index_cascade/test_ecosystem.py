@@ -18,7 +18,7 @@ from llama_index.core.schema import TextNode
 from llama_index.llms.openai import OpenAI
 
 from llama_index.llms.cascade import CascadeLLM
-from tests.langchain_cascade.openai_server import Reply, serving, structured
+from tests.openai_server import Reply, structured
 
 from .contract import CLOCK, WEATHER, Report
 from .doubles import ScriptedLLM, policy, pool
@@ -273,18 +273,6 @@ async def test_an_evaluator_judges_as_with_a_plain_llm(index, settings, case):
 # — over HTTP —
 
 NAMES = {"small": "gpt-4o-mini", "large": "gpt-4o"}
-
-
-@pytest.fixture(scope="module")
-def running():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(running):
-    running.forget()
-    return running
 
 
 def served(server, probability=None, **fields):

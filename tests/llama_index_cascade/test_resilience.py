@@ -12,7 +12,7 @@ from llama_index.llms.openai import OpenAI
 import cascade_components as cc
 from cascade_components.serving.health import Health
 from llama_index.llms.cascade import CascadeLLM
-from tests.langchain_cascade.openai_server import Reply, serving
+from tests.openai_server import Reply
 
 from .doubles import ScriptedLLM, policy, pool
 
@@ -38,18 +38,6 @@ def make(small, *, probability=None, **resilience):
     return CascadeLLM(
         policy=policy(probability), models={**pool(), "small": small}, resilience=cc.Resilience(**resilience)
     )
-
-
-@pytest.fixture(scope="module")
-def running_server():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(running_server):
-    running_server.forget()
-    return running_server
 
 
 @pytest.fixture

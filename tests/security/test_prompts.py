@@ -14,8 +14,8 @@ import cascade_components as cc
 from langchain_cascade import CascadeChatModel
 from llama_index.llms.cascade import CascadeLLM
 from tests.langchain_cascade.doubles import ChatScripted
-from tests.langchain_cascade.openai_server import clock, weather
 from tests.llama_index_cascade.doubles import ScriptedLLM
+from tests.openai_server import clock, weather
 from tests.toy import TOPICS, make_rows
 
 SETTINGS = {"model": "large", "retention": 1.0, "escalate": False}

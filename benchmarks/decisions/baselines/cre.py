@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from environments import interpreter
 from fold import Fold
 from sweeps import BUDGETS, COST_WEIGHTS, RETENTIONS, TARGETS, Replayed, Sweep
 from tqdm import tqdm
 
-from baselines.environments import interpreter
 from cascade_components.arrays import Floats, Labels
 
 VERSION = "0.6.3"
@@ -65,7 +65,8 @@ def _replay(fold: Fold, scores: Floats, labels: Labels, start: Labels, gated: La
 def _planned(fold: Fold) -> Mapping[str, Labels]:
     """What its code plans on a fold, for every λ and target; see `cre_worker.py`."""
     if "cre" not in fold.memo:
-        python = interpreter(f"cre-router=={VERSION}", NEEDED)
+        package = (f"cre-router=={VERSION}",)
+        python = interpreter("cre-router-planner", *NEEDED, without_dependencies=package, constrained=True)
         with tempfile.TemporaryDirectory() as folder:
             given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
             np.savez(
