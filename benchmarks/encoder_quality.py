@@ -1,6 +1,6 @@
 """What a faster encoder costs in decisions: the quickstart's recorded outcomes, divided at random again and again.
 
-    python benchmarks/encoder_quality.py [--divisions 10] [--retention 0.95]
+    python benchmarks/encoder_quality.py [--divisions 10] [--retention 0.95] [--also SPEC]
 
 Each division trains on 65 % of the questions and tests on the rest, with every encoder alike. The policy is saved, and
 what is replayed is the policy that was loaded again. Differences are paired: the same division, another encoder.
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import cascade_components as cc
-from cascade_components.encoders import CachedEncoder, DistilledEncoder, SentenceTransformerEncoder
+from cascade_components.encoders import CachedEncoder, DistilledEncoder, SentenceTransformerEncoder, encoder_from_spec
 
 REFERENCE = "torch"
 
@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--divisions", type=int, default=10)
     parser.add_argument("--retention", type=float, default=0.95, help="share of the strongest model's accuracy to keep")
+    parser.add_argument("--also", action="append", default=[], help="a further encoder, such as onnx:MODEL")
     options = parser.parse_args()
     with resources.as_file(resources.files("cascade_cli") / "data" / "outcomes.jsonl.gz") as path:
         outcomes = cc.load_outcomes(path)
@@ -31,6 +32,7 @@ def main() -> None:
         REFERENCE: SentenceTransformerEncoder(),
         "onnx": SentenceTransformerEncoder(backend="onnx"),
         "distilled": DistilledEncoder(),
+        **{spec: encoder_from_spec(spec) for spec in options.also},
     }
     encoders = {name: CachedEncoder(encoder, size=20_000) for name, encoder in made.items()}
     found = {

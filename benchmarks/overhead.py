@@ -1,6 +1,6 @@
 """What a decision costs: encoder, head, everything else, a cold start, memory, and the peers beside it.
 
-    python benchmarks/overhead.py [--calls 200] [--only encoders,rest,start,growth,peers]
+    python benchmarks/overhead.py [--calls 200] [--only encoders,rest,start,growth,peers] [--also SPEC]
 
 Everything is measured in one run, in turn, so that the ratios hold where the machine is busy; `cpu` is the processor
 time of a call, which other programs disturb least. The peers install themselves when they are first measured.
@@ -37,9 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=200, help="calls of each kind")
     parser.add_argument("--only", default="encoders,rest,start,growth,peers", help="which tables")
+    parser.add_argument("--also", action="append", default=[], help="a further encoder, such as onnx:MODEL")
     options = parser.parse_args()
     tables: dict[str, Callable[[int], None]] = {
-        "encoders": encoders,
+        "encoders": lambda calls: encoders(calls, options.also),
         "rest": rest,
         "start": lambda _: start(),
         "growth": lambda calls: growth(100 * calls),
@@ -70,12 +71,13 @@ class Encoded:
         cascade.judge(trace, cc.Answer(f"{next(self.numbers)} {ANSWER}", output_tokens=300))
 
 
-def encoders(calls: int) -> None:
+def encoders(calls: int, also: Sequence[str]) -> None:
     """Stage 1 and Stage 2 by encoder, and Stage 1 where the vector is known."""
     kinds = {
         "torch, 32 bits": SentenceTransformerEncoder(),
         "onnx, 8 bits": SentenceTransformerEncoder(backend="onnx"),
         "distilled": DistilledEncoder(),
+        **{spec: encoder_from_spec(spec) for spec in also},
     }
     made = {name: Encoded(make_policy(encoder).warm_up(), itertools.count()) for name, encoder in kinds.items()}
     plain = SentenceTransformerEncoder().sentence_transformer()

@@ -246,7 +246,8 @@ def test_pages_of_other_hosts_cannot_reach_it_over_http(url):
     assert httpx.post(url, **request).status_code == 421
 
 
-async def test_an_agent_of_langchain_uses_it_over_http(url):
+async def test_an_agent_of_langchain_uses_it_over_http(url, server):
+    server.replies["gpt-large"] = Reply("It is 5.")
     tools = await MultiServerMCPClient({"cascade": {"transport": "streamable_http", "url": url}}).get_tools()
     wanted = AIMessage("", tool_calls=[{"name": "ask", "args": {"question": "sums question"}, "id": "call_1"}])
     agent_model = ChatScripted(
@@ -256,7 +257,7 @@ async def test_an_agent_of_langchain_uses_it_over_http(url):
     )
     found = await create_agent(agent_model, tools=tools).ainvoke({"messages": [("user", "Ask somebody.")]})
     answer = found["messages"][-2]
-    assert [block["text"] for block in answer.content] == ["gpt-large here"]
+    assert [block["text"] for block in answer.content] == ["It is 5."]
     assert answer.artifact["structured_content"]["path"] == ["large"]
     assert found["messages"][-1].text == "Done."
 
