@@ -144,6 +144,7 @@ def tasks(start: Callable[[str], Awaitable[object]], queries: Queries, callers: 
 
 async def _tasks(start: Callable[[str], Awaitable[object]], queries: Queries, callers: int, seconds: float) -> Found:
     spent: list[float] = []
+    await asyncio.gather(*[start(queries.next()) for _ in range(callers)])  # threads start, before the clock runs
     beside = [sys.executable, idle_loop.__file__, str(seconds)]
     idle = subprocess.Popen(beside, stdout=subprocess.PIPE)  # noqa: ASYNC220 - a moment, before the clock runs
     until = time.perf_counter() + seconds
