@@ -7,12 +7,14 @@ time of a call, which other programs disturb least. The peers install themselves
 """
 
 import argparse
+import asyncio
 import itertools
 import subprocess
 import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +111,11 @@ def rest(calls: int) -> None:
     serving, able = Serving(policy), frozenset(policy.models)
     small, large = FakeChat(model_name="small"), FakeChat(model_name="large")
     model = CascadeChatModel(policy=policy, models={"small": small, "large": large})
-    wrapped = RunnableLambda(lambda text: small.invoke(text))
+
+    async def asked(text: str) -> object:
+        return await small.ainvoke(text)
+
+    wrapped = RunnableLambda(lambda text: small.invoke(text), asked)
     forced = {"configurable": {"cascade": {"model": "small"}}}
 
     def served() -> None:
@@ -119,17 +125,23 @@ def rest(calls: int) -> None:
         call.close_pass("", None, None)
         call.summary()
 
-    functions: dict[str, Callable[[], object]] = {
-        "the fake model's invoke, alone": lambda: small.invoke(QUERY),
-        "a RunnableLambda around it": lambda: wrapped.invoke(QUERY),
-        "CascadeChatModel.invoke around it": lambda: model.invoke(QUERY, forced),
-        "the core's share: begin, pass, summary": served,
-    }
-    found = timed(functions, 10 * calls)
-    show("Everything else", found, "the fake model's invoke, alone")
-    for name in ("a RunnableLambda around it", "CascadeChatModel.invoke around it"):
-        added = found[name]["cpu"] - found["the fake model's invoke, alone"]["cpu"]
-        print(f"{name}: {1000 * added:.0f} µs more than the model alone")
+    alone, chain, ours = "the fake model, alone", "a RunnableLambda around it", "CascadeChatModel around it"
+    with closing(asyncio.new_event_loop()) as loop:
+        functions: dict[str, Callable[[], object]] = {
+            f"{alone}: invoke": lambda: small.invoke(QUERY),
+            f"{chain}: invoke": lambda: wrapped.invoke(QUERY),
+            f"{ours}: invoke": lambda: model.invoke(QUERY, forced),
+            f"{alone}: ainvoke": lambda: loop.run_until_complete(small.ainvoke(QUERY)),
+            f"{chain}: ainvoke": lambda: loop.run_until_complete(wrapped.ainvoke(QUERY)),
+            f"{ours}: ainvoke": lambda: loop.run_until_complete(model.ainvoke(QUERY, forced)),
+            "the core's share: begin, pass, summary": served,
+        }
+        found = timed(functions, 10 * calls)
+    show("Everything else", found, f"{alone}: invoke")
+    for way in ("invoke", "ainvoke"):
+        for name in (chain, ours):
+            added = found[f"{name}: {way}"]["cpu"] - found[f"{alone}: {way}"]["cpu"]
+            print(f"{name}: {way}: {1000 * added:.0f} µs more than the model alone")
 
 
 def _hashed(texts: Sequence[str]) -> list[list[float]]:

@@ -21,3 +21,6 @@ class FakeChat(BaseChatModel):
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:  # noqa: ARG002
         return ChatResult(generations=[ChatGeneration(message=AIMessage(self.reply, usage_metadata=_USAGE))])
+
+    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        return self._generate(messages)

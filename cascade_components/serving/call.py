@@ -108,6 +108,11 @@ class ServedCall:
         """Whether the model asked now is asked for a stream: the caller reads along, now or once it is released."""
         return self.turn.live and (not self.held or self._serving.release == "early")
 
+    @property
+    def judged_at_once(self) -> bool:
+        """Whether judging takes no time: no estimator reads the answer, and it need not have a form."""
+        return not (self.trace.gated or self.turn.shaped)
+
     def judge(self, answer: Answer, *, parsed: bool = True) -> None:
         """Judge the answer that came last: it stands, or another model is asked.
 

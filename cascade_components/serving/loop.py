@@ -47,7 +47,7 @@ def drive(call: Asking) -> Generator[Any]:
 
 
 async def adrive(call: Asking) -> AsyncGenerator[Any]:
-    """`drive`, async; decisions are made off the event loop."""
+    """`drive`, async; decisions that take time are made off the event loop."""
     served = call.served
     async with AsyncRace(call) as race:
         while not served.trace.done:
@@ -67,7 +67,10 @@ async def adrive(call: Asking) -> AsyncGenerator[Any]:
                 for part in call.restarted():
                     yield part
             else:
-                await decide(call.judge)
+                if served.judged_at_once:  # another thread would take longer to wake
+                    call.judge()
+                else:
+                    await decide(call.judge)
     served.watch.aend(call)
 
 
