@@ -105,7 +105,9 @@ class Guard:
             failure = error
         except Late as error:
             failure = EstimatorError("too many hang" if error.hopeless else f"slower than {self.deadline_ms:g} ms")
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # a panic of a tokenizer in Rust is no Exception
             failure = EstimatorError(type(error).__name__)
             failure.__cause__ = error
         self.failures.add(name, failure, consequence)

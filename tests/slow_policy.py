@@ -45,18 +45,44 @@ class SlowEncoder:
 
     def __init__(self):
         self.batches = []
+        self.free = threading.Event()
+        self.free.set()
 
     def __call__(self, texts):
         self.batches.append(len(texts))
         time.sleep(SECONDS)
+        self.free.wait(10)
         return toy_encoder(texts)
 
 
 def fitted():
     """A fitted policy of an encoder that takes its time."""
-    policy = cc.fit(make_rows(60), encoder=SlowEncoder(), clusters=3, quality=None)
+    policy = cc.fit(make_rows(90), encoder=SlowEncoder(), clusters=3, quality=None, cost_weight=50.0)
     policy.encoder.encoder.batches.clear()
     return policy
+
+
+async def check_trial_is_left_to_others(ask, encoder, small):
+    """A call that is cancelled while its text is read does not keep a model out that could be tried again.
+
+    Args:
+        ask: Ask a cascade of a `fitted` policy whose breakers open at once, and try again after 50 ms.
+        encoder: Of the policy.
+        small: Sets whether its small model fails.
+    """
+    small(fails=True)
+    await ask("sums question one")
+    small(fails=False)
+    await asyncio.sleep(0.1)
+    encoder.free.clear()
+    read = len(encoder.batches)
+    left = asyncio.ensure_future(ask("sums question two"))
+    await asyncio.sleep(0.1)
+    assert len(encoder.batches) == read + 1
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    encoder.free.set()
+    assert (await ask("sums question three"))["path"] == ["small"]
 
 
 async def lags(work):

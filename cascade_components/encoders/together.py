@@ -36,7 +36,7 @@ class Together:
         self._runs = False
 
     def submit(self, text: str, decision: Callable[[], Any]) -> Future[Any]:
-        """Have the text read and the decision made; what is cancelled before its batch is read is not decided."""
+        """Have the text read and the decision made; what is cancelled before it is decided, is not."""
         one = _Undecided(text, decision)
         with self._lock:
             self._line.join(one)
@@ -48,7 +48,7 @@ class Together:
     def _run(self) -> None:
         while batch := self._next():
             texts = list(dict.fromkeys(text for one in batch for text in one.texts))
-            with suppress(Exception):
+            with suppress(BaseException):  # a panic of a tokenizer in Rust is no Exception
                 self._read(texts)
             for one in batch:
                 one.decide()
@@ -58,7 +58,7 @@ class Together:
     def _next(self) -> list[_Undecided]:
         with self._lock:
             while taken := self._line.take():
-                if batch := [one for one in taken if one.future.set_running_or_notify_cancel()]:
+                if batch := [one for one in taken if not one.future.cancelled()]:
                     return batch
             self._runs = False
             return []
@@ -73,6 +73,8 @@ class _Undecided:
         self._decision = decision
 
     def decide(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
         try:
             decided = self._decision()
         except BaseException as error:  # it belongs to whoever awaits the decision

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from cascade_components.monitoring.feedback import Cell, Feedback
@@ -40,7 +41,7 @@ class Ledger:
         Raises:
             ValueError: The call is not remembered, or `correct` is no number from 0 to 1.
         """
-        if not 0 <= correct <= 1:
+        if not isinstance(correct, Real) or not 0 <= correct <= 1:
             msg = f"correct must be a number from 0 (wrong) to 1 (right), found {correct!r}."
             raise ValueError(msg)
         if call in self._told:

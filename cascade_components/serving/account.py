@@ -76,6 +76,14 @@ class Account:
             self.close(self._cheapest, 0.0)
         return found | {self._cheapest}
 
+    def or_cheapest(self, model: str) -> str:
+        """A model that is asked by name; where it does not fit, the cheapest if the limit allows it."""
+        if self._limit is None or self._limit.at_limit == "raise" or self.payable([model]):
+            return model
+        self._cheapest = min(sorted(self._policy.models), key=self._expected.__getitem__)
+        self.at_limit = True
+        return self._cheapest
+
     def payable(self, models: Collection[str]) -> frozenset[str]:
         """The models of which one more call fits into the limit."""
         if self._limit is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, cast
 
 TARGETS = ("budget", "retention", "cost_weight")
@@ -37,6 +38,11 @@ class CallSettings:
             found = f"unknown: {', '.join(unknown)}" if isinstance(given, Mapping) else f"found {given!r}"
             msg = f"{where} is a dictionary of {', '.join(_ALLOWED)}; {found}."
             raise ValueError(msg)
+        for name in (*TARGETS, "model"):
+            wanted, what = (str, "a name") if name == "model" else (Real, "a number")
+            if given.get(name) is not None and (not isinstance(given[name], wanted) or isinstance(given[name], bool)):
+                msg = f"{where} {name} is {what}; found {given[name]!r}."
+                raise ValueError(msg)
         targets = [(name, given[name]) for name in TARGETS if given.get(name) is not None]
         if len(targets) > 1:
             names = " and ".join(name for name, _ in targets)

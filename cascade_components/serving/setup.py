@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Release = Literal["judged", "early"]
 
+Points = dict[tuple[str, tuple[str, float] | None, float], ServablePolicy]
+"""By the policy's fingerprint, the call's own target, and how near a spending limit is."""
+
 _KEPT_POLICIES = 16
 
 
@@ -34,8 +37,8 @@ class Serving:
     release: Release = "judged"
     remedy: str = ""
     """What to do about a conversation that nobody asks anything in, in the framework's words."""
-    points: dict[tuple[str, str, float], ServablePolicy] = field(default_factory=dict, repr=False, compare=False)
-    """Operating points solved so far, by policy and target."""
+    points: Points = field(default_factory=dict, repr=False, compare=False)
+    """Operating points solved so far."""
     resilience: Resilience = field(default_factory=Resilience)
     health: Health = field(default_factory=Health, repr=False, compare=False)
     """What has been learnt about the models so far."""
@@ -48,16 +51,14 @@ class Serving:
 
     def policy_for(self, settings: CallSettings, thread: str | None) -> ServablePolicy:
         """The policy at the operating point of a call, cheaper near a spending limit; the last few are kept."""
-        name, value = settings.target or ("cheaper", 0.0)
         pressure = self.spend_limit.pressure(thread) if self.spend_limit else 0.0
-        if pressure > 0:
-            name, value = "cheaper", pressure
-        if (name, value) == ("cheaper", 0.0):
+        if settings.target is None and not pressure:
             return self.policy
-        key = (self.policy.fingerprint, name, value)
+        key = (self.policy.fingerprint, settings.target, pressure)
         found = self.points.get(key)
         if found is None:
-            found = self.policy.cheaper(value) if name == "cheaper" else self.policy.at(**{name: value})
+            found = self.policy.at(**dict([settings.target])) if settings.target else self.policy
+            found = found.cheaper(pressure) if pressure else found
             if len(self.points) >= _KEPT_POLICIES:
                 oldest, *_ = list(self.points)  # a copy, for other threads may add to it
                 self.points.pop(oldest, None)

@@ -77,7 +77,8 @@ def first_trace(
     named, escalate = turn.settings.model, turn.settings.escalate
     query = turn.text if turn.text.strip() else turn.whole
     if named is not None:
-        return cascade.start(query, model=named, escalate=escalate)
+        trace = cascade.start(query, model=account.or_cheapest(named), escalate=escalate)
+        return replace(trace, reasons=(_at_limit(trace.model),)) if account.at_limit else trace
     last = turn.last if sticky else None
     can_ask = reach.first()
     if turn.text.strip():
@@ -87,7 +88,7 @@ def first_trace(
     else:
         route = _by_name(_strongest(policy, can_ask, turn, remedy), "the query has no text to route")
     if account.at_limit:
-        route = replace(route, reason=f"the spending limit is reached: {route.plan.start}, the cheapest, is asked")
+        route = replace(route, reason=_at_limit(route.plan.start))
     return cascade.start(query, available=can_ask, route=route, escalate=escalate)
 
 
@@ -96,6 +97,10 @@ def _strongest(policy: ServablePolicy, models: Collection[str], turn: Turn, reme
         msg = f"There is no human message to route (found: {', '.join(turn.roles)}). {remedy}"
         raise ValueError(msg)
     return next(name for name in reversed(policy.models) if name in models)
+
+
+def _at_limit(model: str) -> str:
+    return f"the spending limit is reached: {model}, the cheapest, is asked"
 
 
 def _by_name(model: str, reason: str) -> Route:

@@ -35,7 +35,16 @@ def raises():
     raise RuntimeError(f"cannot read {SECRET}")
 
 
+class Panic(BaseException):
+    """As code in Rust raises."""
+
+
+def panics():
+    raise Panic
+
+
 FAULTS = {
+    "panics": (panics, "Panic"),
     "raises": (raises, "RuntimeError"),
     "nan": (lambda: [float("nan")], "a score that is no probability"),
     "infinite": (lambda: [np.inf], "a score that is no probability"),
@@ -74,6 +83,16 @@ def test_what_an_estimator_gets_wrong_is_escalated_or_accepted(fault, deadline, 
     assert (trace.model, trace.done, trace.scores, trace.escalated) == ("small", True, (None,), False)
     assert trace.reasons[-1] == f"the estimator of small failed ({why}), so its answer stands"
     assert failures.counts() == {("small in policy f00d", why): 2}
+
+
+@pytest.mark.parametrize("deadline", [None, 5000.0])
+def test_who_ends_the_program_is_not_held_up(deadline, failures):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    cascade = cc.Cascade(Faulty(interrupted), estimator_deadline_ms=deadline, estimator_failures=failures)
+    with pytest.raises(KeyboardInterrupt):
+        cascade.judge(cascade.start("?"), "an answer")
 
 
 def test_a_missing_estimator_a_handicap_without_a_number_and_an_error_of_the_policy_cost_no_answer(failures):

@@ -100,6 +100,40 @@ async def test_a_text_that_cannot_be_read_fails_its_own_decision_only():
     assert isinstance(found[2], ValueError)
 
 
+async def test_an_encoder_that_panics_keeps_nobody_else_waiting():
+    class Panic(BaseException):
+        """As code in Rust raises."""
+
+    def encode(texts):
+        if "poison" in texts:
+            raise Panic
+        return np.array([[float(len(text))] for text in texts])
+
+    policy = policy_of(encode)
+    found = await asyncio.wait_for(lengths(policy, ["a", "poison", "bb"]), 5)
+    assert [found[0], found[2]] == [1, 2]
+    assert isinstance(found[1], Panic)
+    assert await asyncio.wait_for(length(policy, "later"), 5) == 5
+
+
+@pytest.mark.parametrize("text", ["", "a text"])
+async def test_a_decision_that_runs_out_of_something_says_so(text):
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await asyncio.wait_for(decide_on(text, policy_of(Slow(0)), lambda: next(iter(()))), 5)
+
+
+async def test_a_caller_who_is_cancelled_while_its_text_is_read_decides_nothing():
+    encoder, done = Slow(0.05), []
+    policy = policy_of(encoder)
+    reading = asyncio.ensure_future(decide_on("a text", policy, done.append, "decided"))
+    await asyncio.to_thread(encoder.started.wait)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert await length(policy, "next") == 4
+    assert not done
+
+
 async def test_a_decision_has_its_callers_context_and_raises_where_it_is_awaited():
     policy = policy_of(Slow(0))
 

@@ -114,6 +114,28 @@ async def test_at_the_limit_the_cheapest_answers_if_asked_to(make):
     assert model.spend_limit.spent() == pytest.approx(6 * 0.015)
 
 
+@pytest.mark.parametrize("named", ["small", "large"])
+def test_at_the_limit_the_cheapest_answers_instead_of_one_that_is_named(make, named):
+    model = limited(make, 0.05, near=1.0, at_limit="cheapest")
+    model.spend_limit.reserve("large", 0.05).settle(0.05)
+    trace = trace_of(model.invoke("Hello", {"configurable": {"cascade": {"model": named}}}))
+    assert trace["path"] == ["small"]
+    assert "the spending limit is reached: small, the cheapest, is asked" in trace["reason"]
+    strict = limited(make, 0.05, near=1.0)
+    strict.spend_limit.reserve("large", 0.05).settle(0.05)
+    with pytest.raises(cc.SpendLimitError):
+        strict.invoke("Hello", {"configurable": {"cascade": {"model": named}}})
+
+
+def test_near_the_limit_a_call_with_a_point_of_its_own_gets_no_dearer_one(make):
+    found = ScriptedPolicy(plan=Plan("large"))
+    model = limited(make, 1.0, of=found, near=0.2)
+    model.spend_limit.reserve("large", 0.4).settle(0.4)
+    model.invoke("Hello", {"configurable": {"cascade": {"budget": 0.1}}})
+    assert found.points[0] == {"budget": 0.1}
+    assert found.points[1]["pressure"] > 0
+
+
 def test_near_the_limit_cheaper_plans_are_preferred(make):
     found = ScriptedPolicy(plan=Plan("large"))
     model = limited(make, 0.5, of=found, near=0.2)

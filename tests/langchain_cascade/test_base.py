@@ -65,6 +65,13 @@ def test_nothing_it_shows_has_a_secret(make):
     assert not model.is_lc_serializable()
 
 
+def test_a_wrong_name_shows_no_secret_of_a_model():
+    model = ChatOpenAI(model="gpt-x", api_key="none", extra_body={"token": "sk-very-secret"})
+    with pytest.raises(ValueError, match="missing: large") as refused:
+        CascadeChatModel(policy=policy(), models={"small": pool()["small"], "larg": model})
+    assert "secret" not in str(refused.value)
+
+
 def test_two_cascades_are_told_apart(make):
     one, same = make(), make()
     others = [make(temperature=0.5), make(small={"model_name": "x"}), make(policy_changes={"fingerprint": "f"})]

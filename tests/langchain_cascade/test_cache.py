@@ -6,7 +6,7 @@ from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import Generation
 from langchain_core.rate_limiters import BaseRateLimiter
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool, tool
 
 import cascade_components as cc
 
@@ -25,6 +25,11 @@ def llm_cache():
 def look_up(name: str) -> str:
     """Look a name up."""
     return name
+
+
+def described(description):
+    """A tool of another name, so that only what is said of it differs."""
+    return StructuredTool.from_function(lambda name: name, name="find", description=description)
 
 
 def calls(model):
@@ -61,6 +66,10 @@ def test_whatever_decides_about_an_answer_is_in_its_key(make):
         (found, {"config": {"configurable": {"cascade": {"budget": 0.1}}}}),
         (found.bind_tools([look_up]), {}),
         (found.bind_tools([look_up], tool_choice="any"), {}),
+        (found.bind_tools([described("Look a name up.")]), {}),
+        (found.bind_tools([described("Never call this.")]), {}),
+        (found.bind_tools([look_up, {"type": "web_search"}]), {}),
+        (found.bind_tools([look_up, {"type": "web_search", "max_uses": 1}]), {}),
     ]
     for model, arguments in others:
         assert "cached" not in trace_of(model.invoke("Hello", **arguments))

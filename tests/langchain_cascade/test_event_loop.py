@@ -4,9 +4,11 @@ import asyncio
 import threading
 import time
 
+import cascade_components as cc
 from langchain_cascade import CascadeChatModel
 from tests.langchain_cascade.doubles import ChatScripted, pool
-from tests.slow_policy import SECONDS, SlowPolicy, check_elsewhere, fitted, lags
+from tests.langchain_cascade.ways import trace_of
+from tests.slow_policy import SECONDS, SlowPolicy, check_elsewhere, check_trial_is_left_to_others, fitted, lags
 
 
 async def test_the_loop_goes_on_while_64_callers_wait_for_their_decisions():
@@ -50,3 +52,18 @@ async def test_the_users_own_query_is_taken_elsewhere_and_once():
     await asyncio.gather(*[model.ainvoke(f"question {number}") for number in range(8)])
     assert len(taken_by) == 8
     assert threading.main_thread() not in taken_by
+
+
+async def test_a_call_cancelled_while_its_text_is_read_leaves_a_trial_to_others():
+    policy = fitted()
+    models = {name: ChatScripted(model_name=name) for name in policy.models}
+    settings = cc.Resilience(failures_to_open=1, failing_for=0, cool_down=0.05)
+    model = CascadeChatModel(policy=policy, models=models, resilience=settings)
+
+    async def ask(question):
+        return trace_of(await model.ainvoke(question))
+
+    def small(*, fails):
+        models["small"].reply = ConnectionError("gone") if fails else "sure"
+
+    await check_trial_is_left_to_others(ask, policy.encoder.encoder, small)

@@ -6,9 +6,10 @@ import time
 
 from llama_index.core.base.llms.types import ChatMessage
 
+import cascade_components as cc
 from llama_index.llms.cascade import CascadeLLM
 from tests.llama_index_cascade.doubles import ScriptedLLM, pool
-from tests.slow_policy import SECONDS, SlowPolicy, check_elsewhere, fitted, lags
+from tests.slow_policy import SECONDS, SlowPolicy, check_elsewhere, check_trial_is_left_to_others, fitted, lags
 
 
 def question(number):
@@ -55,3 +56,18 @@ async def test_the_users_own_query_is_taken_elsewhere_and_once():
     await asyncio.gather(*[llm.achat(question(number)) for number in range(8)])
     assert len(taken_by) == 8
     assert threading.main_thread() not in taken_by
+
+
+async def test_a_call_cancelled_while_its_text_is_read_leaves_a_trial_to_others():
+    policy = fitted()
+    models = {name: ScriptedLLM(model_name=name) for name in policy.models}
+    settings = cc.Resilience(failures_to_open=1, failing_for=0, cool_down=0.05)
+    llm = CascadeLLM(policy=policy, models=models, resilience=settings)
+
+    async def ask(question):
+        return (await llm.achat([ChatMessage(question)])).additional_kwargs["cascade"]
+
+    def small(*, fails):
+        models["small"].reply = ConnectionError("gone") if fails else "sure"
+
+    await check_trial_is_left_to_others(ask, policy.encoder.encoder, small)

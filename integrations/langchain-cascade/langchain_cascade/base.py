@@ -16,7 +16,7 @@ from cascade_components.availability import Capabilities, Needs, able_models
 from cascade_components.serving.health import Health
 from cascade_components.serving.resilience import Resilience
 from cascade_components.serving.servable import Price, ServablePolicy, check_priced, token_prices
-from cascade_components.serving.setup import Serving
+from cascade_components.serving.setup import Points, Serving
 from cascade_components.serving.turn import Turn
 from cascade_components.spending import SpendLimit
 from langchain_cascade.capabilities import capabilities_of, features_needed, pool_profile, prompt_tokens
@@ -79,10 +79,11 @@ class CascadeBase(BaseChatModel):
     """As in any chat model: whether `invoke` streams inside, so that callbacks hear tokens. Drafts never do."""
 
     _policy_folder: str | None = PrivateAttr(default=None)
-    _points: dict[tuple[str, str, float], ServablePolicy] = PrivateAttr(default_factory=dict)
+    _points: Points = PrivateAttr(default_factory=dict)
     _health: Health = PrivateAttr(default_factory=Health)
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    # An input that is shown could hold a wrapped model's key.
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True)
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ def cache_key(request: Request, llm_string: str) -> tuple[str, str]:
     """
     messages: Sequence[BaseMessage] = [message.model_copy(update={"id": None}) for message in request.messages]
     tools = request.tools
-    bound = None if tools is None else (sorted(tools.schemas.items()), tools.tool_choice, sorted(tools.kwargs.items()))
+    bound = None if tools is None else (tools.described, tools.tool_choice, sorted(tools.kwargs.items()))
     wishes = (request.settings.model, request.settings.escalate, bound, sorted(request.kwargs.items()))
     return dumps(messages), f"{llm_string}---{wishes}"
 

@@ -49,6 +49,7 @@ class Call:
         """As in any chat model, streams are not cached; nor is structured output, whose parts are no messages."""
         self._recalled: AIMessage | None = None
         self._served: ServedCall | None = None
+        self._abandoned = False
         self._blocks = host.output_version == "v1"
         self._stream = AnswerStream(blocks=False)
         self._streamed = False
@@ -96,6 +97,8 @@ class Call:
         self._served = ServedCall(self.host.serving, self.host.turn_of(self.request, self.text))
         streams = self.host.streaming if self.host.streaming is not None else streams_tokens(run.handlers)
         self._served.begin(heard=streams)
+        if self._abandoned:  # meanwhile, by a caller who did not wait for another thread's decision
+            self._served.abandon()
 
     async def abegin(self, run: AsyncParentRunManager) -> None:
         """`begin`, off the event loop."""
@@ -125,6 +128,7 @@ class Call:
 
     def abandon(self) -> None:
         """The caller gave the call up."""
+        self._abandoned = True
         if self._served is not None:
             self._served.abandon()
 

@@ -44,7 +44,12 @@ class Tools:
     @cached_property
     def schemas(self) -> dict[str, dict[str, Any]]:
         """JSON schema of each tool's arguments; empty for what a provider brings itself."""
-        return dict(_schema(tool) for tool in self.tools)
+        return dict(_schema(tool) for tool in self.described)
+
+    @cached_property
+    def described(self) -> list[Any]:
+        """The tools as OpenAI's API has them; what a provider brings itself, as it was given."""
+        return [_described(tool) for tool in self.tools]
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,21 @@ def _fits(parsed: Any, schema: Any) -> bool:
         return True  # a schema of the provider's own: only the provider can check against it
 
 
-def _schema(tool: Any) -> tuple[str, dict[str, Any]]:
+def _described(tool: Any) -> Any:
     try:
-        function = convert_to_openai_tool(tool)["function"]
-    except (KeyError, ValueError):
-        # A provider's own tool, such as {"type": "web_search"}: only the provider knows its schema.
-        return str(tool.get("name", tool.get("type"))) if isinstance(tool, dict) else str(tool), {}
-    return function["name"], function.get("parameters") or {}
+        found = convert_to_openai_tool(tool)
+    except ValueError:
+        return tool
+    return found if "function" in found else tool
+
+
+def _schema(described: Any) -> tuple[str, dict[str, Any]]:
+    if isinstance(described, dict) and "function" in described:
+        function = described["function"]
+        return function["name"], function.get("parameters") or {}
+    # A provider's own tool, such as {"type": "web_search"}: only the provider knows its schema.
+    name = described.get("name", described.get("type")) if isinstance(described, dict) else described
+    return str(name), {}
 
 
 def resolved(model: ChatRunnable, config: RunnableConfig) -> ChatRunnable:

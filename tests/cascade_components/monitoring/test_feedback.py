@@ -48,7 +48,7 @@ class TestRecordFeedback:
             monitor.record_feedback(first.id, 1)
         assert monitor.record_feedback(second.id, 1)
 
-    @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
+    @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan"), "right"])
     def test_correct_is_a_share(self, policy, wrong):
         monitor = cc.Monitor(policy)
         with pytest.raises(ValueError, match=r"from 0 \(wrong\) to 1"):

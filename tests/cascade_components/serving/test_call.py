@@ -133,4 +133,4 @@ def test_near_a_limit_the_policy_is_cheaper(policy):
     assert serving.policy_for(CallSettings(("budget", 0.1)), None) is not found
     limit.reserve("small", 0.75).settle(0.75)
     serving.policy_for(CallSettings(("budget", 0.1)), None)
-    assert found.points == [{"budget": 0.1}, ("cheaper", 0.5)]
+    assert found.points == [{"budget": 0.1}, {"budget": 0.1}, ("cheaper", 0.5)]  # cheaper than what the call asks for

@@ -18,6 +18,9 @@ def test_every_wish_is_read():
     [
         ({"budgets": 1}, "here is a dictionary of .*; unknown: budgets"),
         ("large", "found 'large'"),
+        ({"budget": "x"}, "here budget is a number; found 'x'"),
+        ({"retention": True}, "here retention is a number; found True"),
+        ({"model": 5}, "here model is a name; found 5"),
         ({"budget": 1, "cost_weight": 1}, "found budget and cost_weight"),
     ],
 )

@@ -17,7 +17,7 @@ from cascade_components.availability import Capabilities, Needs, able_models
 from cascade_components.serving.health import Health
 from cascade_components.serving.resilience import Resilience
 from cascade_components.serving.servable import Price, ServablePolicy, check_names, check_priced, token_prices
-from cascade_components.serving.setup import Release, Serving
+from cascade_components.serving.setup import Points, Release, Serving
 from cascade_components.serving.turn import Turn
 from cascade_components.spending import SpendLimit
 from cascade_components.stickiness import Sticky
@@ -55,7 +55,7 @@ class CascadeBase(FunctionCallingLLM):
     shadow: SkipValidation[cc.Shadow | None] = Field(default=None, exclude=True)
 
     _policy_folder: str | None = PrivateAttr(default=None)
-    _points: dict[tuple[str, str, float], ServablePolicy] = PrivateAttr(default_factory=dict)
+    _points: Points = PrivateAttr(default_factory=dict)
     _health: Health = PrivateAttr(default_factory=Health)
 
     def __init__(

@@ -44,6 +44,7 @@ class Call:
         self._usage: Usage | None = None
         self._finish: str | None = None
         self._streamed = False
+        self._abandoned = False
         self.served: ServedCall
 
     @contextmanager
@@ -64,6 +65,8 @@ class Call:
         """Choose the first LLM."""
         self.served = ServedCall(self._host.serving, self._host.turn_of(self._request, self.text))
         self.served.begin()
+        if self._abandoned:  # meanwhile, by a caller who did not wait for another thread's decision
+            self.served.abandon()
 
     async def abegin(self) -> None:
         """`begin`, off the event loop."""
@@ -74,6 +77,7 @@ class Call:
 
     def abandon(self) -> None:
         """The caller gave the call up."""
+        self._abandoned = True
         if hasattr(self, "served"):
             self.served.abandon()
 
