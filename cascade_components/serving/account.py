@@ -78,7 +78,8 @@ class Account:
 
     def or_cheapest(self, model: str) -> str:
         """A model that is asked by name; where it does not fit, the cheapest if the limit allows it."""
-        if self._limit is None or self._limit.at_limit == "raise" or self.payable([model]):
+        asked = frozenset({model}) & self._expected.keys()  # a name that nobody has is an error elsewhere
+        if self._limit is None or self._limit.at_limit == "raise" or self.payable(asked) == asked:
             return model
         self._cheapest = min(sorted(self._policy.models), key=self._expected.__getitem__)
         self.at_limit = True

@@ -121,6 +121,8 @@ def test_at_the_limit_the_cheapest_answers_instead_of_one_that_is_named(make, na
     trace = trace_of(model.invoke("Hello", {"configurable": {"cascade": {"model": named}}}))
     assert trace["path"] == ["small"]
     assert "the spending limit is reached: small, the cheapest, is asked" in trace["reason"]
+    with pytest.raises(ValueError, match="huge not in the policy"):
+        model.invoke("Hello", {"configurable": {"cascade": {"model": "huge"}}})
     strict = limited(make, 0.05, near=1.0)
     strict.spend_limit.reserve("large", 0.05).settle(0.05)
     with pytest.raises(cc.SpendLimitError):
