@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import pickle
 import socket
 import subprocess
@@ -72,6 +73,20 @@ class TestLoaded:
     def test_longer_context_than_trained_is_told(self, chat):
         with pytest.raises(ValueError, match="was trained for 8192 tokens"):
             runtime.load(fetch("smollm2-135m"), 16384, 1)
+
+    def test_one_that_is_too_short_is_freed_at_once(self, loaded):
+        """In a process of its own, on one core: llama.cpp used to wait for ever for a loop that had not begun."""
+        pin = "import os; os.sched_setaffinity(0, {0})\n" if hasattr(os, "sched_setaffinity") else ""
+        code = f"""{pin}
+from pathlib import Path
+from cascade_local import runtime
+for _ in range(5):
+    try:
+        runtime.load(Path({str(fetch("smollm2-135m"))!r}), 16384, 1)
+    except ValueError:
+        continue
+"""
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 
     def test_llama_errors_surface(self, loaded):
         with pytest.raises(RuntimeError, match=r"llama\.cpp: .*messages"):

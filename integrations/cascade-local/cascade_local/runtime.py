@@ -75,6 +75,7 @@ class LoadedModel:
         self._close = weakref.finalize(self, _close, self._sockets, server, folder)
         server.append(_start(*self._key, folder=folder, secret=self._headers["Authorization"].split()[1]))
         self.address = server[0].listening_address
+        self.ask("/slots")  # answered by the loop that works on calls: one that is closed before it runs never ends
         longest = self.ask("/props")["default_generation_settings"]["n_ctx"]
         if longest < context_window:
             self._close()
