@@ -30,7 +30,7 @@ async def decide(decision: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
         >>> asyncio.run(decide(max, 2, 3))
         3
     """
-    made = partial(copy_context().run, _made, partial(decision, *args, **kwargs))
+    made = _in_context(partial(decision, *args, **kwargs))
     return await asyncio.get_running_loop().run_in_executor(_threads(), made)
 
 
@@ -50,8 +50,13 @@ async def decide_on(text: str, policy: object, decision: Callable[_P, _T], *args
     encoder = getattr(policy, "encoder", None)
     if not isinstance(encoder, CachedEncoder) or not text.strip() or encoder.knows(text):
         return await decide(decision, *args, **kwargs)
-    made = partial(copy_context().run, _made, partial(decision, *args, **kwargs))
+    made = _in_context(partial(decision, *args, **kwargs))
     return await asyncio.wrap_future(encoder.together.submit(text, made))
+
+
+def _in_context(decision: Callable[[], _T]) -> Callable[[], _T]:
+    """A decision for another thread, in the context of its caller."""
+    return partial(copy_context().run, _made, decision)
 
 
 def _made(decision: Callable[[], _T]) -> _T:

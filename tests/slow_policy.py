@@ -55,6 +55,19 @@ class SlowEncoder:
         return toy_encoder(texts)
 
 
+class SlowQuery:
+    """Takes its time over the text that is routed; remembers in which threads it was asked."""
+
+    def __init__(self, text_of):
+        self.text_of = text_of
+        self.threads = []
+
+    def __call__(self, messages):
+        self.threads.append(threading.current_thread())
+        time.sleep(SECONDS)
+        return self.text_of(messages[-1])
+
+
 def fitted():
     """A fitted policy of an encoder that takes its time."""
     policy = cc.fit(make_rows(90), encoder=SlowEncoder(), clusters=3, quality=None, cost_weight=50.0)

@@ -69,7 +69,7 @@ class Account:
         found = self.payable(models)
         if self._limit is None or (found and self._limit.at_limit == "raise"):
             return found
-        self._cheapest = min(sorted(models), key=self._expected.__getitem__)
+        self._cheapest = self._cheapest_of(models)
         self.at_limit = not found
         if not found:
             self.reserve(self._cheapest)
@@ -81,7 +81,7 @@ class Account:
         asked = frozenset({model}) & self._expected.keys()  # a name that nobody has is an error elsewhere
         if self._limit is None or self._limit.at_limit == "raise" or self.payable(asked) == asked:
             return model
-        self._cheapest = min(sorted(self._policy.models), key=self._expected.__getitem__)
+        self._cheapest = self._cheapest_of(self._policy.models)
         self.at_limit = True
         return self._cheapest
 
@@ -111,6 +111,9 @@ class Account:
         """End the open pass of a model, which cost this; None: nobody knows."""
         if (reserved := self._open.pop(model, None)) is not None:
             reserved.settle(usd)
+
+    def _cheapest_of(self, models: Collection[str]) -> str:
+        return min(sorted(models), key=self._expected.__getitem__)
 
     def expected(self, model: str, prompt_tokens: int | None) -> float | None:
         """What a pass of a model probably costs, in USD; None where nobody knows.

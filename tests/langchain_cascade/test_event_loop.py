@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-import time
+from operator import attrgetter
 
 import cascade_components as cc
 from langchain_cascade import CascadeChatModel
 from tests.langchain_cascade.doubles import ChatScripted, pool
 from tests.langchain_cascade.ways import trace_of
-from tests.slow_policy import SECONDS, SlowPolicy, check_elsewhere, check_trial_is_left_to_others, fitted, lags
+from tests.slow_policy import SlowPolicy, SlowQuery, check_elsewhere, check_trial_is_left_to_others, fitted, lags
 
 
 async def test_the_loop_goes_on_while_64_callers_wait_for_their_decisions():
@@ -41,17 +41,11 @@ async def test_64_callers_share_the_encoders_batches():
 
 
 async def test_the_users_own_query_is_taken_elsewhere_and_once():
-    taken_by = []
-
-    def query(messages):
-        taken_by.append(threading.current_thread())
-        time.sleep(SECONDS)
-        return messages[-1].text
-
+    query = SlowQuery(attrgetter("text"))
     model = CascadeChatModel(policy=SlowPolicy(), models=pool(), query=query)
     await asyncio.gather(*[model.ainvoke(f"question {number}") for number in range(8)])
-    assert len(taken_by) == 8
-    assert threading.main_thread() not in taken_by
+    assert len(query.threads) == 8
+    assert threading.main_thread() not in query.threads
 
 
 async def test_a_call_cancelled_while_its_text_is_read_leaves_a_trial_to_others():

@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
-import time
+from operator import attrgetter
 
 from llama_index.core.base.llms.types import ChatMessage
 
 import cascade_components as cc
 from llama_index.llms.cascade import CascadeLLM
 from tests.llama_index_cascade.doubles import ScriptedLLM, pool
-from tests.slow_policy import SECONDS, SlowPolicy, check_elsewhere, check_trial_is_left_to_others, fitted, lags
+from tests.slow_policy import SlowPolicy, SlowQuery, check_elsewhere, check_trial_is_left_to_others, fitted, lags
 
 
 def question(number):
@@ -45,17 +45,11 @@ async def test_64_callers_share_the_encoders_batches():
 
 
 async def test_the_users_own_query_is_taken_elsewhere_and_once():
-    taken_by = []
-
-    def query(messages):
-        taken_by.append(threading.current_thread())
-        time.sleep(SECONDS)
-        return messages[-1].content
-
+    query = SlowQuery(attrgetter("content"))
     llm = CascadeLLM(policy=SlowPolicy(), models=pool(), query=query)
     await asyncio.gather(*[llm.achat(question(number)) for number in range(8)])
-    assert len(taken_by) == 8
-    assert threading.main_thread() not in taken_by
+    assert len(query.threads) == 8
+    assert threading.main_thread() not in query.threads
 
 
 async def test_a_call_cancelled_while_its_text_is_read_leaves_a_trial_to_others():
